@@ -1,0 +1,128 @@
+//! Requests that change something about nodes: goals, power, release. Answered when they are durable.
+
+use std::sync::Arc;
+
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::header::CONTENT_TYPE;
+use hyper::{Request, Response};
+use serde::de::DeserializeOwned;
+
+use super::Api;
+use super::ask::nodes_of;
+use super::reply::{Body, Refusal, json};
+use crate::fact::{Fact, OperatorEvent, OperatorFact};
+use crate::model::limits::API_BODY_BYTES_MAX;
+use crate::model::variable::parse_goal;
+use crate::model::{NodeId, NodeSet, Value, VarPath};
+use crate::port::document::{Accepted, GoalsRequest, Items, NodesRequest, PowerDocument, PowerRequest, PowerVerb};
+use crate::state::Node;
+
+/// Reads a request's body as a document.
+pub(super) async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refusal> {
+    let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if kind.split(';').next().map(str::trim) != Some("application/json") {
+        return Err(Refusal::not_json());
+    }
+    let collected = Limited::new(request.into_body(), API_BODY_BYTES_MAX).collect().await;
+    let bytes = collected.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
+        Some(_) => Refusal::too_large(API_BODY_BYTES_MAX),
+        None => Refusal::bad_request(error),
+    })?;
+    serde_json::from_slice(&bytes.to_bytes()).map_err(Refusal::bad_request)
+}
+
+/// Journals what was asked, all of it or nothing.
+pub(super) async fn submit(api: &Api, events: Vec<OperatorEvent>) -> Result<crate::model::FactSeq, Refusal> {
+    let facts = events.into_iter().map(|event| Fact::Operator(OperatorFact { event })).collect();
+    Ok(api.context.facts.submit(facts).await?)
+}
+
+async fn for_each(
+    api: &Api,
+    nodes: &str,
+    event: impl Fn(NodeId) -> Vec<OperatorEvent>,
+) -> Result<Response<Body>, Refusal> {
+    let found = nodes_of(&api.context.state.now(), nodes)?;
+    let seq = submit(api, found.iter().flat_map(|node| event(node.id)).collect()).await?;
+    let nodes = NodeSet::fold(found.iter().map(|node| node.spec.name.as_str()));
+    Ok(json(&Accepted { nodes, count: found.len(), seq }))
+}
+
+pub(super) async fn goals(api: &Api, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+    let GoalsRequest { nodes, goals } = read(request).await?;
+    if goals.is_empty() {
+        return Err(Refusal::invalid("no goal is given; write for instance power=off"));
+    }
+    let mut parsed: Vec<(VarPath, Option<Value>)> = Vec::with_capacity(goals.len());
+    for (path, value) in goals {
+        let path: VarPath = path.parse().map_err(Refusal::invalid)?;
+        let value = value.map(|text| parse_goal(&path, &text)).transpose().map_err(Refusal::invalid)?;
+        parsed.push((path, value));
+    }
+    let found = nodes_of(&api.context.state.now(), &nodes)?;
+    for (path, value) in &parsed {
+        let Some((image, "state")) = path.as_image() else { continue };
+        let unknown = |node: &&Arc<Node>| !node.desired.contains_key(&VarPath::image_digest(&image));
+        if value.is_some()
+            && let Some(node) = found.iter().find(unknown)
+        {
+            let name = &node.spec.name;
+            return Err(Refusal::invalid(format!(
+                "{name} has no image '{image}' in its cake; correct the name or the cake"
+            )));
+        }
+    }
+    let event = |node| {
+        let set = |(path, value): &(VarPath, Option<Value>)| OperatorEvent::GoalSet {
+            node,
+            path: path.clone(),
+            value: value.clone(),
+        };
+        parsed.iter().map(set).collect()
+    };
+    for_each(api, &nodes, event).await
+}
+
+pub(super) async fn power(api: &Api, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+    let PowerRequest { nodes, power } = read(request).await?;
+    if power != PowerVerb::On {
+        let found = nodes_of(&api.context.state.now(), &nodes)?;
+        let by_hand = found.iter().filter(|node| node.spec.bmc.is_none()).map(|node| node.spec.name.as_str());
+        let by_hand = NodeSet::fold(by_hand);
+        if !by_hand.is_empty() {
+            let detail = format!("{by_hand} cannot be powered off: there is no BMC in the description");
+            return Err(Refusal::invalid(detail));
+        }
+    }
+    let event = |node| match power {
+        PowerVerb::Cycle => vec![OperatorEvent::CycleAsked { node }],
+        PowerVerb::On | PowerVerb::Off => {
+            let value = Value::symbol(if power == PowerVerb::On { "on" } else { "off" });
+            vec![OperatorEvent::GoalSet { node, path: VarPath::power(), value: Some(value) }]
+        }
+    };
+    for_each(api, &nodes, event).await
+}
+
+pub(super) async fn release(api: &Api, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+    let NodesRequest { nodes } = read(request).await?;
+    for_each(api, &nodes, |node| vec![OperatorEvent::Released { node }]).await
+}
+
+/// Asks all BMCs at once; the broker bounds how many are spoken to.
+pub(super) async fn power_status(api: &Api, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+    let NodesRequest { nodes } = read(request).await?;
+    let found = nodes_of(&api.context.state.now(), &nodes)?;
+    let ask = |node: &Arc<Node>| {
+        let (power, name, id) = (api.context.power.clone(), node.spec.name.clone(), node.id);
+        async move {
+            match power.probe(id).await {
+                Ok(power) => PowerDocument { name, power: Some(power), problem: None },
+                Err(problem) => PowerDocument { name, power: None, problem: Some(problem) },
+            }
+        }
+    };
+    let items = futures_util::future::join_all(found.iter().map(ask)).await;
+    Ok(json(&Items { items }))
+}

@@ -1,0 +1,178 @@
+//! Questions: nodes, why, timelines, events, unknown machines. All are answered from a snapshot or the journal.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::{Request, Response};
+
+use super::reply::{Body, Refusal, json};
+use super::{Api, Context};
+use crate::engine::now;
+use crate::journal::{Filter, JournalReader, Keep};
+use crate::model::{FactSeq, Name, NodeId, NodeSet, UnixMs};
+use crate::plan::{Planner, timeline as stages, why as explain};
+use crate::port::document::{EventDocument, Items, MachineDocument, NodeDocument, TimelineDocument};
+use crate::state::{Node, State};
+
+/// Events in one answer, when the request does not say.
+const EVENTS_DEFAULT: usize = 200;
+/// Events in one answer at most.
+const EVENTS_MAX: usize = 100_000;
+
+pub(super) fn version() -> Response<Body> {
+    json(&serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }))
+}
+
+pub(super) fn nodes(api: &Api, request: &Request<Incoming>) -> Result<Response<Body>, Refusal> {
+    let state = api.context.state.now();
+    let now = now();
+    let nodes = asked_nodes(&state, &Query::of(request)?)?;
+    let items = nodes.iter().map(|node| NodeDocument::new(node, now)).collect();
+    Ok(json(&Items { items }))
+}
+
+pub(super) fn node(api: &Api, name: &str) -> Result<Response<Body>, Refusal> {
+    let state = api.context.state.now();
+    let found = find(&state, name).ok_or_else(|| Refusal::no_such_node(&[name.to_owned()]))?;
+    Ok(json(&NodeDocument::new(&found, now())))
+}
+
+pub(super) fn why(api: &Api, request: &Request<Incoming>) -> Result<Response<Body>, Refusal> {
+    let state = api.context.state.now();
+    let mut planner = Planner::new(api.context.graph.clone());
+    let nodes = asked_nodes(&state, &Query::of(request)?)?;
+    let now = now();
+    let items = nodes.iter().map(|node| explain(node, &mut planner, &api.context.policy, now)).collect();
+    Ok(json(&Items { items }))
+}
+
+pub(super) fn timeline(api: &Api, request: &Request<Incoming>) -> Result<Response<Body>, Refusal> {
+    let state = api.context.state.now();
+    let nodes = asked_nodes(&state, &Query::of(request)?)?;
+    let document =
+        |node: &Arc<Node>| TimelineDocument { name: node.spec.name.clone(), id: node.id, stages: stages(node) };
+    Ok(json(&Items { items: nodes.iter().map(document).collect() }))
+}
+
+pub(super) fn machines(api: &Api) -> Response<Body> {
+    let state = api.context.state.now();
+    let document = |(mac, machine): (&crate::model::Mac, &crate::state::UnknownMachine)| MachineDocument {
+        mac: *mac,
+        client: machine.client.to_string(),
+        first_seen: machine.first_seen.to_string(),
+        last_seen: machine.last_seen.to_string(),
+    };
+    json(&Items { items: state.unknown.iter().map(document).collect() })
+}
+
+pub(super) async fn events(api: &Api, request: &Request<Incoming>) -> Result<Response<Body>, Refusal> {
+    let state = api.context.state.now();
+    let filter = event_filter(&state, &Query::of(request)?)?;
+    let found = read_journal(&api.context, filter).await?;
+    let items = found.iter().map(|stamped| EventDocument::new(&state, stamped)).collect();
+    Ok(json(&Items { items }))
+}
+
+/// Reads the journal on a thread that may block.
+pub(super) async fn read_journal(
+    context: &Context,
+    filter: Filter,
+) -> Result<Vec<crate::fact::Stamped<crate::fact::Fact>>, Refusal> {
+    let dir = context.state_dir.clone();
+    let read = move || JournalReader::open(&dir).and_then(|journal| journal.read(&filter));
+    tokio::task::spawn_blocking(read).await.map_err(Refusal::internal)?.map_err(Refusal::internal)
+}
+
+/// Which events a request asks for.
+pub(super) fn event_filter(state: &State, query: &Query) -> Result<Filter, Refusal> {
+    let nodes: Vec<NodeId> = match query.get("nodes") {
+        Some(_) => asked_nodes(state, query)?.iter().map(|node| node.id).collect(),
+        None => Vec::new(),
+    };
+    Ok(Filter {
+        nodes,
+        kind: query.get("kind").map(str::to_owned),
+        after: FactSeq(query.number("after")?.unwrap_or(0)),
+        keep: if query.get("after").is_some() { Keep::Oldest } else { Keep::Newest },
+        since: UnixMs(query.number("since_ms")?.unwrap_or(0)),
+        limit: query
+            .number("limit")?
+            .map_or(EVENTS_DEFAULT, |n| usize::try_from(n).unwrap_or(EVENTS_MAX).min(EVENTS_MAX)),
+    })
+}
+
+/// A request's query, decoded.
+#[derive(Debug, Default)]
+pub(super) struct Query(BTreeMap<String, String>);
+
+impl Query {
+    pub(super) fn of<B>(request: &Request<B>) -> Result<Self, Refusal> {
+        let mut words = BTreeMap::new();
+        let query = request.uri().query().unwrap_or_default();
+        for word in query.split('&').filter(|w| !w.is_empty()) {
+            let (key, value) = word.split_once('=').unwrap_or((word, ""));
+            words.insert(decode(key)?, decode(value)?);
+        }
+        Ok(Query(words))
+    }
+
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
+    fn number(&self, key: &str) -> Result<Option<u64>, Refusal> {
+        let wrong = |text: &str| Refusal::bad_request(format!("'{text}' is not a number, which '{key}' must be"));
+        self.get(key).map(|text| text.parse().map_err(|_| wrong(text))).transpose()
+    }
+}
+
+/// Percent-decoding (RFC 3986, section 2.1), with `+` for a space.
+fn decode(text: &str) -> Result<String, Refusal> {
+    let wrong = || Refusal::bad_request(format!("'{text}' is not percent-encoded text"));
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, behind)) = rest.split_first() {
+        rest = behind;
+        match first {
+            b'+' => bytes.push(b' '),
+            b'%' => {
+                let (digits, behind) = rest.split_at_checked(2).ok_or_else(wrong)?;
+                let digits = std::str::from_utf8(digits).map_err(|_| wrong())?;
+                bytes.push(u8::from_str_radix(digits, 16).map_err(|_| wrong())?);
+                rest = behind;
+            }
+            plain => bytes.push(*plain),
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| wrong())
+}
+
+fn asked_nodes(state: &State, query: &Query) -> Result<Vec<Arc<Node>>, Refusal> {
+    match query.get("nodes") {
+        Some(text) => nodes_of(state, text),
+        None => Ok(state.by_name.values().filter_map(|id| state.node(*id).cloned()).collect()),
+    }
+}
+
+/// The nodes that a node set names, all of which must exist.
+pub(super) fn nodes_of(state: &State, text: &str) -> Result<Vec<Arc<Node>>, Refusal> {
+    let set: NodeSet = text.parse().map_err(Refusal::bad_request)?;
+    let mut found = Vec::with_capacity(set.len());
+    let mut missing = Vec::new();
+    for name in set.iter() {
+        match find(state, name) {
+            Some(node) => found.push(node),
+            None => missing.push(name),
+        }
+    }
+    match missing.is_empty() {
+        true => Ok(found),
+        false => Err(Refusal::no_such_node(&[NodeSet::fold(missing)])),
+    }
+}
+
+fn find(state: &State, name: &str) -> Option<Arc<Node>> {
+    let by_name = name.parse::<Name>().ok().and_then(|name| state.node_named(&name));
+    by_name.or_else(|| state.node(name.parse::<NodeId>().ok()?)).cloned()
+}

@@ -1,0 +1,212 @@
+//! The API over a real socket, with the real engine and journal behind it, asked by a plain HTTP client.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use super::{ApiError, Context, bind};
+use crate::engine::Engine;
+use crate::journal::Journal;
+use crate::plan::{Graph, Policy};
+use crate::port::{FactFeed, StateReader, fact_channel};
+use crate::power::PowerModule;
+use crate::power::vault::Vault;
+
+struct Appliance {
+    address: SocketAddr,
+    shutdown: CancellationToken,
+    dir: tempfile::TempDir,
+}
+
+impl Drop for Appliance {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+async fn appliance() -> Appliance {
+    let dir = tempfile::tempdir().unwrap();
+    let mutations = [
+        crate::power::mutations::mutations(),
+        crate::boot::mutations::mutations(),
+        crate::sync::mutations::mutations(),
+    ];
+    let graph = Graph::build(mutations.concat()).unwrap();
+    let journal = Journal::open(dir.path()).unwrap();
+    let engine = Engine::replay(journal, graph.clone(), Policy::default()).unwrap();
+    let (facts, receiver) = fact_channel();
+    let shutdown = CancellationToken::new();
+    let vault = Arc::new(Vault::open(dir.path()).unwrap());
+    let (_module, power) = PowerModule::new(vault.clone(), std::time::Duration::from_secs(60));
+    let context = Context {
+        facts,
+        state: StateReader(engine.snapshots()),
+        feed: FactFeed(engine.feed()),
+        power,
+        vault,
+        graph,
+        policy: Policy::default(),
+        image_store: dir.path().join("images"),
+        state_dir: dir.path().to_owned(),
+    };
+    let bound = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let address = bound.local_addr();
+    tokio::spawn(engine.run(receiver, shutdown.clone()));
+    tokio::spawn(bound.run(context, shutdown.clone()));
+    Appliance { address, shutdown, dir }
+}
+
+impl Appliance {
+    async fn send(&self, request: Request<Full<Bytes>>) -> hyper::Response<hyper::body::Incoming> {
+        let socket = TcpStream::connect(self.address).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.unwrap();
+        tokio::spawn(connection);
+        sender.send_request(request).await.unwrap()
+    }
+
+    async fn get(&self, path: &str) -> (StatusCode, Value) {
+        let request = Request::get(path).header("host", "localhost").body(Full::default()).unwrap();
+        read(self.send(request).await).await
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> (StatusCode, Value) {
+        let body = Full::new(Bytes::from(body.to_string()));
+        let request =
+            Request::post(path).header("host", "localhost").header("content-type", "application/json").body(body);
+        read(self.send(request.unwrap()).await).await
+    }
+}
+
+async fn read(response: hyper::Response<hyper::body::Incoming>) -> (StatusCode, Value) {
+    let status = response.status();
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+}
+
+fn description() -> Value {
+    let nodes = [1, 2].map(|n| {
+        json!({
+            "name": format!("n{n}"), "network": "boot", "mac": format!("02:00:00:00:00:0{n}"), "ip": format!("10.0.0.{n}"),
+            "cake": null, "labels": {"rack": "r1"},
+            "bmc": {"driver": "ipmi", "address": "127.0.0.1:9", "user": "admin", "password": "hunter2-secret"}
+        })
+    });
+    let networks = json!([{"name": "boot", "subnet": "10.0.0.0/24", "lease_s": 60}]);
+    json!({"cluster": "c", "networks": networks, "cakes": [], "nodes": nodes})
+}
+
+#[tokio::test]
+async fn a_description_is_planned_applied_and_then_changes_nothing() {
+    let api = appliance().await;
+    let (status, plan) = api.post("/api/v1/plan", &description()).await;
+    assert_eq!((status, plan["applied"].as_bool()), (StatusCode::OK, Some(false)));
+    assert_eq!(plan["changes"].as_array().unwrap().len(), 4, "{plan}");
+    assert_eq!(api.get("/api/v1/nodes").await.1, json!({"items": []}), "a plan changes nothing");
+    let (_, applied) = api.post("/api/v1/apply", &description()).await;
+    assert_eq!(applied["applied"], true);
+    let (_, again) = api.post("/api/v1/apply", &description()).await;
+    assert_eq!(again, json!({"changes": [], "applied": false}));
+    let (_, nodes) = api.get("/api/v1/nodes?nodes=n%5B1-2%5D").await;
+    let node = &nodes["items"][0];
+    assert_eq!(node["name"], "n1");
+    assert_eq!(node["desired"], json!({"power": "on", "run": "sync"}));
+    assert_eq!(node["goal_reached"], false);
+}
+
+#[tokio::test]
+async fn a_password_comes_back_from_nowhere() {
+    let api = appliance().await;
+    api.post("/api/v1/apply", &description()).await;
+    for path in ["nodes", "nodes/n1", "events?limit=1000", "why", "timeline", "machines"] {
+        let (status, answer) = api.get(&format!("/api/v1/{path}")).await;
+        assert_eq!(status, StatusCode::OK, "{path}");
+        assert!(!answer.to_string().contains("hunter2"), "{path}");
+    }
+    for entry in std::fs::read_dir(api.dir.path()).unwrap().map(|entry| entry.unwrap()) {
+        if entry.file_type().unwrap().is_file() {
+            let bytes = std::fs::read(entry.path()).unwrap();
+            assert!(!bytes.windows(7).any(|window| window == b"hunter2"), "{:?}", entry.path());
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_done_is_a_problem_document() {
+    let api = appliance().await;
+    api.post("/api/v1/apply", &description()).await;
+    let power = |nodes: &str| json!({"nodes": nodes, "power": "off"});
+    let missing = json!({"cluster": null, "networks": [], "cakes": [{"name": "c", "images": ["none"]}], "nodes": []});
+    for (path, body, status, kind) in [
+        ("goals", json!({"nodes": "n1", "goals": {"power": "purple"}}), 422, "invalid"),
+        ("goals", json!({"nodes": "n1", "goals": {"boot": "rom"}}), 422, "invalid"),
+        ("goals", json!({"nodes": "n1", "goals": {"image.typo.state": "active"}}), 422, "invalid"),
+        ("goals", json!({"nodes": "n9", "goals": {"power": "off"}}), 404, "no-such-node"),
+        ("power", power("n[1-"), 400, "bad-request"),
+        ("power", json!({"nodes": 3}), 400, "bad-request"),
+        ("apply", missing, 422, "invalid"),
+        ("nodes", json!({}), 405, "method-not-allowed"),
+        ("nothing", json!({}), 404, "no-such-path"),
+    ] {
+        let (got, problem) = api.post(&format!("/api/v1/{path}"), &body).await;
+        assert_eq!(got.as_u16(), status, "{path} {body}: {problem}");
+        assert_eq!(problem["type"], format!("urn:bootes:problem:{kind}"), "{problem}");
+        assert!(!problem["detail"].as_str().unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_does_not_say_that_it_is_json_is_refused() {
+    let api = appliance().await;
+    let body = Full::new(Bytes::from_static(br#"{"nodes":"n1","power":"off"}"#));
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri("/api/v1/power")
+        .header("host", "localhost")
+        .header("content-type", "text/plain");
+    let (status, _) = read(api.send(request.body(body).unwrap()).await).await;
+    assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+}
+
+#[tokio::test]
+async fn a_request_under_a_foreign_name_is_refused() {
+    let api = appliance().await;
+    for (host, status) in [("evil.example:8081", 421), ("localhost:8081", 200), ("127.0.0.1", 200), ("[::1]:8081", 200)]
+    {
+        let request = Request::get("/api/v1/version").header("host", host).body(Full::default()).unwrap();
+        assert_eq!(api.send(request).await.status().as_u16(), status, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn a_follower_gets_what_was_and_then_what_comes_without_a_gap() {
+    let api = appliance().await;
+    api.post("/api/v1/apply", &description()).await;
+    let request =
+        Request::get("/api/v1/events/follow?limit=1000").header("host", "localhost").body(Full::default()).unwrap();
+    let mut body = api.send(request).await.into_body();
+    let mut text = String::new();
+    let mut seqs: Vec<u64> = Vec::new();
+    api.post("/api/v1/power", &json!({"nodes": "n1", "power": "off"})).await;
+    while !text.contains("asked for power=off") {
+        let frame = body.frame().await.unwrap().unwrap();
+        text.push_str(std::str::from_utf8(&frame.into_data().unwrap()).unwrap());
+    }
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        seqs.push(serde_json::from_str::<Value>(line).unwrap()["seq"].as_u64().unwrap());
+    }
+    let expected: Vec<u64> = (1..=seqs.len() as u64).collect();
+    assert_eq!(seqs, expected);
+}
+
+#[tokio::test]
+async fn an_address_that_others_can_reach_is_refused() {
+    let refused = bind("10.0.0.1:8081".parse().unwrap()).await;
+    assert!(matches!(refused, Err(ApiError::NotLoopback { .. })));
+}

@@ -1,0 +1,247 @@
+//! One request and its answer.
+//!
+//! Invariants: a script goes to the address of the node that it is for and to no other, and only after the digest of its
+//! token is durable, so that a join with this token is known to be good, also after a crash. Every refusal is one line of
+//! text and a fact.
+//!
+//! Deliberately absent: what makes a part, a condition or a route (`reply`, `route`), and what is told when (`facts`).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::header::{
+    ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName,
+    HeaderValue, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE, RETRY_AFTER,
+};
+use hyper::{Request, Response, StatusCode};
+use ring::rand::{SecureRandom, SystemRandom};
+
+use super::body::AnswerBody;
+use super::desk::Desk;
+use super::facts::{self, Asked, Telling};
+use super::files::{FileFault, Opened};
+use super::reply::{Fields, Method, Reply, decide};
+use super::route::{Route, route};
+use super::ticket::{Line, Ticket};
+use crate::boot::script::{JoinToken, TOKEN_BYTES, script};
+use crate::model::Mac;
+
+/// When a client that cannot be served now is to ask again, in seconds.
+const RETRY_AFTER_S: u32 = 1;
+
+/// One request's surroundings.
+pub(super) struct Exchange {
+    desk: Arc<Desk>,
+    line: Line,
+    client: IpAddr,
+    method: Method,
+    began_ms: u64,
+}
+
+/// Why a request is not granted.
+struct Refusal {
+    status: StatusCode,
+    /// What the client is told, in one line.
+    told: &'static str,
+    /// What the operator is told.
+    reason: String,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, told: &'static str, reason: impl Into<String>) -> Self {
+        Refusal { status, told, reason: reason.into() }
+    }
+}
+
+/// Answers one request.
+pub(super) async fn answer(
+    desk: Arc<Desk>,
+    line: Line,
+    client: IpAddr,
+    request: Request<Incoming>,
+) -> Response<AnswerBody> {
+    let began_ms = desk.now_ms();
+    let path = request.uri().path();
+    let route = route(path);
+    let asked = Asked::new(&desk.state.now(), client, path, route.as_ref());
+    let method = Method::named(request.method().as_str());
+    let exchange = Exchange { desk, line, client, method: method.unwrap_or(Method::Get), began_ms };
+    let answered = match (method, &route) {
+        (None, _) => {
+            let reason = format!("the method {} is not served; use GET or HEAD", request.method());
+            Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are served", reason))
+        }
+        (_, None) => Err(Refusal::new(StatusCode::NOT_FOUND, "nothing is served here", "the path leads nowhere")),
+        (_, Some(Route::Script(mac))) => exchange.script(*mac, &asked).await,
+        (_, Some(route)) => exchange.file(route, &asked, request.headers()).await,
+    };
+    answered.unwrap_or_else(|refusal| exchange.refuse(&asked, refusal))
+}
+
+impl Exchange {
+    async fn script(&self, mac: Mac, asked: &Asked) -> Result<Response<AnswerBody>, Refusal> {
+        let state = self.desk.state.now();
+        let no_node = "no node has this hardware address; describe it and apply";
+        let node = state.node_with_mac(mac);
+        let node = node.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, no_node, no_node))?;
+        if self.client != IpAddr::V4(node.spec.ip) {
+            let reason = format!("the script of {} is given to {} alone", node.spec.name, node.spec.ip);
+            return Err(Refusal::new(StatusCode::FORBIDDEN, "the script is another machine's", reason));
+        }
+        let broken = |reason: String| {
+            Refusal::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the script cannot be made; the appliance knows why",
+                reason,
+            )
+        };
+        let network = state.network_of(node).ok_or_else(|| {
+            broken(format!("the network {} of {} is not described; apply it", node.spec.network, node.spec.name))
+        })?;
+        if !self.desk.may_have_script(self.client) {
+            return Ok(self.later("too many scripts were asked for"));
+        }
+        let token = new_token().ok_or_else(|| broken("the system gave no random bytes for a join token".to_owned()))?;
+        let text = script(node, network, &self.desk.settings, &token).map_err(|error| broken(error.to_string()))?;
+        let length_bytes = u64::try_from(text.len()).unwrap_or(u64::MAX);
+        let asked = asked.clone().with_token(token.digest());
+        let mut ticket = None;
+        if self.method == Method::Get {
+            if let Err(error) = self.desk.facts.submit(vec![asked.sent(length_bytes, 0)]).await {
+                tracing::warn!(%error, node = %node.spec.name, "a boot script is withheld, its token could not be recorded");
+                return Ok(self.later("the appliance cannot record the boot now"));
+            }
+            ticket = Some(self.ticket(asked, Telling::Nothing));
+        }
+        let mut response = self.respond(StatusCode::OK, Opened::text(text).into(), None, ticket);
+        set(response.headers_mut(), CONTENT_TYPE, "text/plain; charset=utf-8");
+        set(response.headers_mut(), CACHE_CONTROL, "no-store");
+        Ok(response)
+    }
+
+    async fn file(&self, route: &Route, asked: &Asked, headers: &HeaderMap) -> Result<Response<AnswerBody>, Refusal> {
+        let (desk, wanted) = (Arc::clone(&self.desk), route.clone());
+        let opened = self.desk.disk.read(move || desk.library.open(&wanted)).await;
+        let opened = opened.unwrap_or_else(|error| Err(FileFault::Unreadable { reason: error.to_string() }));
+        let opened = opened.map_err(|fault| match fault {
+            FileFault::Absent { reason } => Refusal::new(StatusCode::NOT_FOUND, "there is no such file", reason),
+            FileFault::Unreadable { reason } => {
+                tracing::warn!(name = asked.name, reason, "a served file cannot be read");
+                Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the file cannot be read", reason)
+            }
+        })?;
+        let etag = match route {
+            Route::Image(file) => file.etag(),
+            _ => opened.etag().to_owned(),
+        };
+        let length_bytes = opened.length_bytes();
+        let [range, if_range, if_match, if_none_match] =
+            [RANGE, IF_RANGE, IF_MATCH, IF_NONE_MATCH].map(|name| joined(headers, &name));
+        let fields = Fields {
+            range: range.as_deref(),
+            if_range: if_range.as_deref(),
+            if_match: if_match.as_deref(),
+            if_none_match: if_none_match.as_deref(),
+        };
+        let reply = decide(self.method, fields, length_bytes, &etag);
+        let (status, span, content_range) = match reply {
+            Reply::Whole => (StatusCode::OK, Some((0, length_bytes)), None),
+            Reply::Partial(part) => {
+                let field = format!("bytes {}-{}/{length_bytes}", part.first, part.last);
+                (StatusCode::PARTIAL_CONTENT, Some((part.first, part.last.saturating_add(1))), Some(field))
+            }
+            Reply::NotModified => (StatusCode::NOT_MODIFIED, None, None),
+            Reply::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, None, None),
+            Reply::Unsatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, None, Some(format!("bytes */{length_bytes}"))),
+        };
+        let ticket = match (self.method, span) {
+            (Method::Get, Some(_)) => Some(self.ticket(asked.clone(), facts::telling(route, reply, length_bytes))),
+            _ => None,
+        };
+        let mut response = self.respond(status, opened, Some(span.unwrap_or((0, 0))), ticket);
+        let fields = response.headers_mut();
+        set(fields, ETAG, &etag);
+        set(fields, ACCEPT_RANGES, "bytes");
+        set(fields, CONTENT_TYPE, content_type(route));
+        if let Some(content_range) = content_range {
+            set(fields, CONTENT_RANGE, &content_range);
+        }
+        Ok(response)
+    }
+
+    fn ticket(&self, asked: Asked, telling: Telling) -> Ticket {
+        Ticket::new(&self.desk, &self.line, asked, telling, self.began_ms)
+    }
+
+    /// `span` is the first byte and the one behind the last; without one all of it is sent.
+    fn respond(
+        &self,
+        status: StatusCode,
+        opened: Arc<Opened>,
+        span: Option<(u64, u64)>,
+        ticket: Option<Ticket>,
+    ) -> Response<AnswerBody> {
+        let (first, end) = span.unwrap_or((0, opened.length_bytes()));
+        let length_bytes = end.saturating_sub(first);
+        // The length is what GET would send; HEAD sends nothing of it (RFC 9110, section 9.3.2).
+        let sent = if self.method == Method::Head { (0, 0) } else { (first, end) };
+        let body = AnswerBody::new(opened, sent, self.desk.disk.clone(), self.line.clone(), ticket);
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        if status != StatusCode::NOT_MODIFIED {
+            set(response.headers_mut(), CONTENT_LENGTH, &length_bytes.to_string());
+        }
+        response
+    }
+
+    fn text(&self, status: StatusCode, line: &str) -> Response<AnswerBody> {
+        let mut response = self.respond(status, Opened::text(format!("{line}\n")).into(), None, None);
+        set(response.headers_mut(), CONTENT_TYPE, "text/plain; charset=utf-8");
+        response
+    }
+
+    fn later(&self, line: &str) -> Response<AnswerBody> {
+        let mut response = self.text(StatusCode::SERVICE_UNAVAILABLE, line);
+        set(response.headers_mut(), RETRY_AFTER, &RETRY_AFTER_S.to_string());
+        response
+    }
+
+    fn refuse(&self, asked: &Asked, refusal: Refusal) -> Response<AnswerBody> {
+        self.desk.tell_refused(asked, refusal.reason);
+        let mut response = self.text(refusal.status, refusal.told);
+        if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
+            set(response.headers_mut(), ALLOW, Method::ALLOWED);
+        }
+        response
+    }
+}
+
+fn new_token() -> Option<JoinToken> {
+    let mut bytes = [0; TOKEN_BYTES];
+    SystemRandom::new().fill(&mut bytes).ok()?;
+    Some(JoinToken::new(bytes))
+}
+
+/// UEFI takes a file for a boot program by this type, or by the end of its name (UEFI 2.10, section 24.7.3.1).
+fn content_type(route: &Route) -> &'static str {
+    match route {
+        Route::Loader(name) if name.ends_with(".efi") => "application/efi",
+        Route::Image(super::route::ImageFile::Manifest(_)) => "application/json",
+        _ => "application/octet-stream",
+    }
+}
+
+/// The values of a field joined by commas, as if they had come in one (RFC 9110, section 5.3); nothing when it is absent.
+/// A value that is no text stands for itself as one that matches nothing.
+fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let values: Vec<&str> = headers.get_all(name).iter().map(|value| value.to_str().unwrap_or("?")).collect();
+    (!values.is_empty()).then(|| values.join(","))
+}
+
+fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    // Every value here is made of visible ASCII.
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}

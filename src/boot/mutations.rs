@@ -1,0 +1,38 @@
+//! The stages of a boot, as mutations that a machine makes by itself and that are only waited for.
+//!
+//! A stage that is not reached in time leaves the boot `stuck`; the way on from there is power off and a new boot.
+
+use crate::plan::{Budget, Condition, Consequence, Context, Disruption, Edge, Mutation, Subject, Work};
+
+/// This module's name.
+pub const MODULE: &str = "boot";
+
+/// The declarations.
+#[must_use]
+pub fn mutations() -> Vec<Mutation> {
+    let stage = |name, from, to, expected_ms, timeout_ms| Mutation {
+        name,
+        module: MODULE,
+        changes: vec![Edge { subject: Subject::Boot, from, to }],
+        requires: vec![Condition { subject: Subject::Power, any_of: &["on"] }],
+        excludes: vec![],
+        consequences: vec![],
+        fail_to: vec![Consequence { subject: Subject::Boot, becomes: "stuck" }],
+        expected_ms,
+        timeout_ms,
+        context: Context::Node,
+        disruption: Disruption::None,
+        work: Work::Await,
+        budget: Budget::Counted,
+    };
+    vec![
+        stage("boot.discover", &["unknown"], &["agent", "stuck"], 20_000, 90_000),
+        stage("boot.rom", &["armed"], &["rom"], 15_000, 180_000),
+        stage("boot.loader", &["rom"], &["loader"], 5_000, 90_000),
+        stage("boot.kernel", &["loader"], &["kernel"], 5_000, 120_000),
+        Mutation {
+            consequences: vec![Consequence { subject: Subject::Run, becomes: "init" }],
+            ..stage("boot.agent", &["kernel"], &["agent"], 20_000, 180_000)
+        },
+    ]
+}

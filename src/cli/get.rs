@@ -1,0 +1,231 @@
+//! `bootes get nodes` and `bootes get machines`: the cluster at a glance, once or as it changes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use clap::{Subcommand, ValueEnum};
+
+use super::Shell;
+use super::client::Query;
+use super::error::{CliError, Status, tell};
+use super::nodes::Nodes;
+use super::output::{FormatArgs, Structured};
+use super::table::{Cell, Table, Tone};
+use crate::port::document::{Items, MachineDocument, NodeDocument};
+
+/// Between two looks of `--watch`.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+const CLEAR_SCREEN: &str = "\u{1b}[H\u{1b}[2J";
+const COLUMNS: &[&str] = &["NAME", "POWER", "BOOT", "RUN", "IMAGES", "STAGE", ">SECONDS", "GOAL"];
+const WIDE_COLUMNS: &[&str] =
+    &["NAME", "POWER", "BOOT", "RUN", "IMAGES", "STAGE", ">SECONDS", "GOAL", "MAC", "IP", "BMC", "CAKE", "ID"];
+
+/// What to list.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List nodes with what was observed of them.
+    Nodes(NodesArgs),
+    /// List machines that asked for an address and are no node.
+    Machines(FormatArgs),
+}
+
+/// Which nodes, and how.
+#[derive(Debug, clap::Args)]
+pub struct NodesArgs {
+    /// Only these nodes, for instance n[1-3].
+    #[arg(value_name = "NODESET")]
+    nodes: Option<Nodes>,
+    /// How the answer is printed.
+    #[arg(short = 'o', long = "output", value_name = "FORMAT", value_enum, default_value = "table")]
+    format: NodesFormat,
+    /// Look again every second: redraw on a terminal, else print what has changed.
+    #[arg(long)]
+    watch: bool,
+}
+
+/// How nodes are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum NodesFormat {
+    /// For people.
+    Table,
+    /// For people with a wide terminal.
+    Wide,
+    /// JSON (RFC 8259).
+    Json,
+    /// YAML 1.2.
+    Yaml,
+}
+
+impl NodesFormat {
+    fn structured(self) -> Option<Structured> {
+        match self {
+            NodesFormat::Table | NodesFormat::Wide => None,
+            NodesFormat::Json => Some(Structured::Json),
+            NodesFormat::Yaml => Some(Structured::Yaml),
+        }
+    }
+}
+
+/// Lists.
+pub async fn run(command: Command, shell: &mut Shell) -> Result<Status, CliError> {
+    match command {
+        Command::Nodes(args) if args.watch => watch(&args, shell).await,
+        Command::Nodes(args) => {
+            let nodes = ask(&args, shell).await?;
+            match args.format.structured() {
+                Some(format) => shell.out.document(format, &nodes)?,
+                None => shell.out.table(&table(&nodes.items, args.format))?,
+            }
+            if nodes.items.is_empty() && args.format.structured().is_none() {
+                tell("there is no node yet; describe some in a file and apply it with 'bootes apply -f FILE'");
+            }
+            Ok(Status::Done)
+        }
+        Command::Machines(args) => machines(&args, shell).await,
+    }
+}
+
+async fn ask(args: &NodesArgs, shell: &Shell) -> Result<Items<NodeDocument>, CliError> {
+    let query = Query::default().with("nodes", args.nodes.as_ref());
+    Ok(shell.api.get("/api/v1/nodes", &query).await?.document)
+}
+
+/// Looks again and again. An appliance that is started again meanwhile is waited for.
+async fn watch(args: &NodesArgs, shell: &mut Shell) -> Result<Status, CliError> {
+    let mut seen: BTreeMap<String, NodeDocument> = BTreeMap::new();
+    let mut nodes = ask(args, shell).await?;
+    let mut away = false;
+    let redraw = shell.out.is_terminal() && args.format.structured().is_none();
+    if !redraw && args.format.structured().is_none() {
+        shell.out.text(&table(&[], args.format).render(shell.out.paint()))?;
+    }
+    loop {
+        if redraw {
+            let shown = table(&nodes.items, args.format).render(shell.out.paint());
+            shell.out.text(&format!("{CLEAR_SCREEN}{shown}"))?;
+        } else {
+            print_changed(&nodes.items, &mut seen, args.format, shell)?;
+        }
+        loop {
+            tokio::time::sleep(WATCH_EVERY).await;
+            match ask(args, shell).await {
+                Ok(again) => {
+                    nodes = again;
+                    away = false;
+                    break;
+                }
+                Err(error @ (CliError::Unreachable { .. } | CliError::Broken { .. })) => {
+                    if !std::mem::replace(&mut away, true) {
+                        tell(&format!("{error}; waiting for it"));
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+fn print_changed(
+    nodes: &[NodeDocument],
+    seen: &mut BTreeMap<String, NodeDocument>,
+    format: NodesFormat,
+    shell: &mut Shell,
+) -> Result<(), CliError> {
+    for node in nodes {
+        // Seconds pass without anything having changed.
+        let still = NodeDocument { stage_s: 0.0, ..node.clone() };
+        if seen.get(node.name.as_str()) == Some(&still) {
+            continue;
+        }
+        seen.insert(node.name.to_string(), still);
+        match format.structured() {
+            Some(format) => shell.out.one_of_many(format, node)?,
+            None => {
+                let row = table(std::slice::from_ref(node), format).render_rows(shell.out.paint());
+                shell.out.text(&row)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn table(nodes: &[NodeDocument], format: NodesFormat) -> Table {
+    let wide = format == NodesFormat::Wide;
+    let mut table = Table::new(if wide { WIDE_COLUMNS } else { COLUMNS });
+    for node in nodes {
+        let mut cells = vec![
+            node.name.clone().into(),
+            observed(node, "power"),
+            observed(node, "boot"),
+            observed(node, "run"),
+            images(node),
+            node.stage.clone().into(),
+            format!("{:.0}", node.stage_s).into(),
+            goal(node),
+        ];
+        if wide {
+            let bmc = node.bmc.as_ref().map_or("-".to_owned(), |bmc| bmc.address.to_string());
+            let cake = node.cake.as_ref().map_or("-".to_owned(), ToString::to_string);
+            cells.extend([node.mac.into(), node.ip.into(), bmc.into(), cake.into(), node.id.into()]);
+        }
+        table.row(cells);
+    }
+    table
+}
+
+/// A variable's value, with its tone.
+pub(super) fn observed(node: &NodeDocument, path: &str) -> Cell {
+    match node.observed.get(path).map(String::as_str) {
+        None => Cell::from("-"),
+        Some(value) => Cell::toned(value, tone(value)),
+    }
+}
+
+fn tone(value: &str) -> Tone {
+    match value {
+        "on" | "agent" | "sync" | "active" => Tone::Good,
+        "armed" | "rom" | "loader" | "kernel" | "init" => Tone::Waiting,
+        "stuck" | "lost" | "failed" => Tone::Bad,
+        _ => Tone::Plain,
+    }
+}
+
+/// Each image with its state, for instance `hello:active`.
+fn images(node: &NodeDocument) -> Cell {
+    let image = |(path, state): (&String, &String)| {
+        let name = path.strip_prefix("image.")?.strip_suffix(".state")?;
+        Some((format!("{name}:{state}"), tone(state)))
+    };
+    let images: Vec<(String, Tone)> = node.observed.iter().filter_map(image).collect();
+    let texts: Vec<&str> = images.iter().map(|(text, _)| text.as_str()).collect();
+    let all = |tone| !images.is_empty() && images.iter().all(|(_, of)| *of == tone);
+    match texts.as_slice() {
+        [] => Cell::from("-"),
+        texts if images.iter().any(|(_, tone)| *tone == Tone::Bad) => Cell::toned(&texts.join(" "), Tone::Bad),
+        texts if all(Tone::Good) => Cell::toned(&texts.join(" "), Tone::Good),
+        texts => Cell::from(texts.join(" ")),
+    }
+}
+
+/// Whether the goal is reached.
+pub(super) fn goal(node: &NodeDocument) -> Cell {
+    match (node.goal_reached, node.quarantined) {
+        (true, _) => Cell::toned("yes", Tone::Good),
+        (false, true) => Cell::toned("quarantined", Tone::Bad),
+        (false, false) => Cell::toned("no", Tone::Waiting),
+    }
+}
+
+async fn machines(args: &FormatArgs, shell: &mut Shell) -> Result<Status, CliError> {
+    let machines: Items<MachineDocument> = shell.api.get("/api/v1/machines", &Query::default()).await?.document;
+    if let Some(format) = args.format.structured() {
+        shell.out.document(format, &machines)?;
+        return Ok(Status::Done);
+    }
+    let mut table = Table::new(&["MAC", "CLIENT", "FIRST-SEEN", "LAST-SEEN"]);
+    for machine in machines.items {
+        table.row([machine.mac.into(), machine.client.into(), machine.first_seen.into(), machine.last_seen.into()]);
+    }
+    shell.out.table(&table)?;
+    Ok(Status::Done)
+}

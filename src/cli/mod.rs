@@ -1,0 +1,153 @@
+//! The command line on an operator's machine: one file a command, all over the appliance's HTTP API.
+//!
+//! A command asks, prints, and ends with one of the codes of [`Status`] and [`CliError::exit_code`]. Everything that
+//! prints a table also prints JSON and YAML; a list is `{"items": […]}` there.
+//! Invariants: a table goes to the standard output and nothing else does; text that came from elsewhere cannot move
+//! the terminal's cursor; a reader that closes its end of a pipe is no error.
+//! Absent on purpose: `serve`, which main.rs hands in, and everything that the appliance decides.
+
+mod apply;
+mod client;
+mod clock;
+mod completion;
+mod describe;
+mod docs;
+mod error;
+mod events;
+mod get;
+mod image;
+mod nodes;
+mod output;
+mod plan;
+mod power;
+mod progress;
+mod release;
+mod set;
+mod table;
+mod timeline;
+mod version;
+mod why;
+mod yaml;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use self::client::{ApiUrl, Client};
+use self::error::{CliError, Status};
+use self::output::Output;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed: the appliance or a node refused, or a file is wrong
+  2  the command line is wrong; after 'plan': something would change
+  3  the appliance cannot be reached";
+
+/// Takes a rack of machines from cold iron to a running cluster, and keeps it there.
+#[derive(Debug, Parser)]
+#[command(name = "bootes", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
+struct Cli {
+    /// Where the appliance's API answers.
+    #[arg(long, global = true, env = "BOOTES_API", default_value = "http://127.0.0.1:8081", value_name = "URL")]
+    api: ApiUrl,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List nodes or unknown machines.
+    #[command(subcommand)]
+    Get(get::Command),
+    /// Show everything that is known of one node.
+    #[command(subcommand)]
+    Describe(describe::Command),
+    /// Make a cluster's description the appliance's own.
+    Apply(apply::Args),
+    /// Show what applying a description would change; exit code 2 when something would.
+    Plan(plan::Args),
+    /// Ask for values of variables by hand; they stand before the description.
+    Set(set::Args),
+    /// Power nodes on or off, or ask their BMCs.
+    #[command(subcommand)]
+    Power(power::Command),
+    /// Let quarantined nodes be tried again.
+    Release(release::Args),
+    /// Explain why nodes are not at their goal.
+    Why(why::Args),
+    /// Show the stages of nodes' last boots with their seconds.
+    Timeline(timeline::Args),
+    /// Show what happened, or follow it.
+    Events(events::Args),
+    /// Add, list or verify images in an image store on this machine.
+    #[command(subcommand)]
+    Image(image::Command),
+    /// Print a completion script for a shell.
+    Completion(completion::Args),
+    /// Show the versions of this program and of the appliance.
+    Version(version::Args),
+    /// Run the appliance.
+    Serve {
+        /// The appliance's configuration, in TOML.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Print a generated reference page.
+    #[command(hide = true, subcommand)]
+    Docs(docs::Command),
+}
+
+/// What commands work with.
+struct Shell {
+    api: Client,
+    out: Output,
+}
+
+/// Runs the command that `args` name, the program's own name first. `serve` runs the appliance with the given
+/// configuration file; it is handed in because it stands above this folder.
+pub fn run(args: impl IntoIterator<Item = OsString>, serve: impl FnOnce(&Path) -> ExitCode) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nobody is left to tell when the reader is gone.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { error::USAGE } else { error::DONE });
+        }
+    };
+    if let Command::Serve { config } = &cli.command {
+        return serve(config);
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(source) => return error::end(Err(CliError::Runtime { source })),
+    };
+    let ended = error::end(runtime.block_on(dispatch(cli)));
+    // A blocked name look-up or disk read must not hold the process that has its answer.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn dispatch(cli: Cli) -> Result<Status, CliError> {
+    let mut shell = Shell { api: Client::new(cli.api), out: Output::new() };
+    match cli.command {
+        Command::Get(command) => get::run(command, &mut shell).await,
+        Command::Describe(command) => describe::run(command, &mut shell).await,
+        Command::Apply(args) => apply::run(args, &mut shell).await,
+        Command::Plan(args) => plan::run(args, &mut shell).await,
+        Command::Set(args) => set::run(args, &mut shell).await,
+        Command::Power(command) => power::run(command, &mut shell).await,
+        Command::Release(args) => release::run(args, &mut shell).await,
+        Command::Why(args) => why::run(args, &mut shell).await,
+        Command::Timeline(args) => timeline::run(args, &mut shell).await,
+        Command::Events(args) => events::run(args, &mut shell).await,
+        Command::Image(command) => image::run(command, &mut shell).await,
+        Command::Completion(args) => completion::run(&args, &mut shell),
+        Command::Version(args) => version::run(args, &mut shell).await,
+        Command::Docs(command) => docs::run(&command, &mut shell),
+        // Answered before there is a shell.
+        Command::Serve { .. } => Ok(Status::Done),
+    }
+}

@@ -1,0 +1,32 @@
+//! Node sets on the command line, and how many nodes are said. Whether the nodes exist is for the appliance to say.
+
+use std::str::FromStr;
+
+use crate::model::NodeSet;
+use crate::model::nodeset::NodeSetError;
+use crate::port::document::Accepted;
+
+/// A node set, as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nodes(String);
+
+impl FromStr for Nodes {
+    type Err = NodeSetError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse::<NodeSet>()?;
+        Ok(Nodes(text.to_owned()))
+    }
+}
+
+impl std::fmt::Display for Nodes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// "1 node" or "3 nodes", and which.
+#[must_use]
+pub fn counted(accepted: &Accepted) -> String {
+    let noun = if accepted.count == 1 { "node" } else { "nodes" };
+    format!("{} {noun}: {}", accepted.count, accepted.nodes)
+}

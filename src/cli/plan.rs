@@ -1,0 +1,65 @@
+//! `bootes plan`: what applying a description would change, and whom it would disturb.
+
+use std::path::PathBuf;
+
+use super::Shell;
+use super::error::{CliError, Status, tell};
+use super::output::{Format, FormatArgs};
+use super::table::{Cell, Table, Tone};
+use crate::config::cluster;
+use crate::model::{Name, NodeSet};
+use crate::plan::{ChangeKind, Described};
+use crate::port::document::ApplyAnswer;
+
+/// What to compare.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The cluster's description, in TOML; - reads the standard input.
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    format: FormatArgs,
+}
+
+/// Compares.
+pub async fn run(args: Args, shell: &mut Shell) -> Result<Status, CliError> {
+    let request = cluster::read(&args.file)?;
+    let answer: ApplyAnswer = shell.api.post("/api/v1/plan", &request).await?.document;
+    print(&answer, args.format.format, shell)?;
+    if answer.changes.is_empty() {
+        if args.format.format == Format::Table {
+            tell("nothing would change");
+        }
+        return Ok(Status::Done);
+    }
+    Ok(Status::WouldChange)
+}
+
+/// Prints changes.
+pub(super) fn print(answer: &ApplyAnswer, format: Format, shell: &mut Shell) -> Result<(), CliError> {
+    if let Some(format) = format.structured() {
+        return shell.out.document(format, answer);
+    }
+    if answer.changes.is_empty() {
+        return Ok(());
+    }
+    let mut table = Table::new(&["CHANGE", "WHAT", "NAME", "FIELDS", "DISTURBS"]);
+    for change in &answer.changes {
+        let what = match change.what {
+            Described::Cluster => "cluster",
+            Described::Network => "network",
+            Described::Cake => "cake",
+            Described::Node => "node",
+        };
+        let (kind, fields) = match &change.kind {
+            ChangeKind::Create => (Cell::toned("create", Tone::Good), "-".to_owned()),
+            ChangeKind::Update { fields } => (Cell::toned("update", Tone::Waiting), fields.join(",")),
+        };
+        let disturbs = match change.disrupts.as_slice() {
+            [] => Cell::from("-"),
+            nodes => Cell::toned(&NodeSet::fold(nodes.iter().map(Name::as_str)), Tone::Bad),
+        };
+        table.row([kind, what.into(), change.name.clone().into(), fields.into(), disturbs]);
+    }
+    shell.out.table(&table)
+}

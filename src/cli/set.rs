@@ -1,0 +1,85 @@
+//! `bootes set`: goals by hand, which stand before what the description says until they are taken back.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use super::Shell;
+use super::error::{CliError, Status};
+use super::nodes::{Nodes, counted};
+use super::output::FormatArgs;
+use crate::model::VarPath;
+use crate::model::variable::{VarError, parse_goal};
+use crate::port::document::{Accepted, GoalsRequest};
+
+/// The word that takes a goal back.
+const TAKE_BACK: &str = "-";
+
+/// What to ask of whom.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The nodes, for instance n[1-3].
+    #[arg(value_name = "NODESET")]
+    nodes: Nodes,
+    /// A variable and the value to ask for, as in power=off or image.hello.state=idle; VAR=- takes it back.
+    #[arg(value_name = "VAR=VALUE", required = true)]
+    goals: Vec<Assignment>,
+    #[command(flatten)]
+    format: FormatArgs,
+}
+
+/// One variable and what is asked of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    path: VarPath,
+    value: Option<String>,
+}
+
+/// Why a text is no assignment.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum AssignmentError {
+    /// There is no `=`.
+    #[error("write VAR=VALUE, as in power=off, or VAR=- to take a value back")]
+    NoEquals,
+    /// The variable or the value is wrong.
+    #[error(transparent)]
+    Variable(#[from] VarError),
+}
+
+impl FromStr for Assignment {
+    type Err = AssignmentError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (path, value) = text.split_once('=').ok_or(AssignmentError::NoEquals)?;
+        let path: VarPath = path.parse()?;
+        if value == TAKE_BACK {
+            return Ok(Assignment { path, value: None });
+        }
+        parse_goal(&path, value)?;
+        Ok(Assignment { path, value: Some(value.to_owned()) })
+    }
+}
+
+/// Asks.
+pub async fn run(args: Args, shell: &mut Shell) -> Result<Status, CliError> {
+    let mut goals = BTreeMap::new();
+    for goal in args.goals {
+        if goals.insert(goal.path.to_string(), goal.value).is_some() {
+            return Err(CliError::Usage(format!("{} is given twice; give it once", goal.path)));
+        }
+    }
+    let said: Vec<String> = goals
+        .iter()
+        .map(|(path, value)| match value {
+            Some(value) => format!("asked for {path}={value}"),
+            None => format!("took back {path}"),
+        })
+        .collect();
+    let request = GoalsRequest { nodes: args.nodes.to_string(), goals };
+    let accepted: Accepted = shell.api.post("/api/v1/goals", &request).await?.document;
+    match args.format.format.structured() {
+        Some(format) => shell.out.document(format, &accepted)?,
+        None => shell.out.text(&format!("{}, {}\n", said.join(", "), counted(&accepted)))?,
+    }
+    Ok(Status::Done)
+}

@@ -1,0 +1,295 @@
+//! appliance.toml: where the appliance listens, where its files are, and how patient it is.
+//!
+//! Invariants: a value of [`Appliance`] has passed every rule that one file can be checked for. Relative paths are
+//! relative to the file's own folder, so that it means the same wherever the program was started from.
+//! Absent on purpose: whether folders, interfaces and addresses exist; binding them says that better.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::error::{ConfigError, ValueError};
+use super::field::{Document, Field, Table};
+use super::keys::appliance as keys;
+use super::source::Source;
+use super::suggest;
+use crate::plan::Policy;
+
+/// Bytes of an interface's name (`IFNAMSIZ`, less the end mark).
+const INTERFACE_BYTES_MAX: usize = 15;
+
+/// What `bootes serve` starts from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Appliance {
+    /// The folder of the journal, keys and certificates.
+    pub state_dir: PathBuf,
+    /// The interfaces on which DHCP is answered.
+    pub dhcp_interfaces: Vec<String>,
+    /// What machines that look for an IPv6 router hear on these interfaces.
+    pub router_advertisements: RouterAdvertisements,
+    /// Where TFTP listens.
+    pub tftp_listen: SocketAddr,
+    /// Where HTTP boot listens.
+    pub http_listen: SocketAddr,
+    /// Where agents join.
+    pub agents: Agents,
+    /// Where the API listens; always a loopback address.
+    pub api_listen: SocketAddr,
+    /// What machines boot.
+    pub boot: Boot,
+    /// The folder of the image store.
+    pub images_store: PathBuf,
+    /// The time between two looks at each machine's power.
+    pub power_poll: Duration,
+    /// Retries and timeouts.
+    pub engine: Engine,
+}
+
+/// What machines that look for an IPv6 router hear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RouterAdvertisements {
+    /// That there is none.
+    Empty,
+    /// Nothing.
+    Off,
+}
+
+/// Where agents join, and how their loss is noticed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agents {
+    /// The address.
+    pub listen: SocketAddr,
+    /// After so long without another word, in milliseconds, a hello is sent.
+    pub hello_ms: u64,
+    /// After so long without a word, in milliseconds, the other end is taken for lost; at least twice `hello_ms`.
+    pub dead_ms: u64,
+}
+
+/// What machines boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Boot {
+    /// The folder of the network boot programs.
+    pub loaders: PathBuf,
+    /// The folder of vmlinuz and initramfs.
+    pub layer0: PathBuf,
+    /// The kernel's console.
+    pub console: String,
+    /// More kernel arguments; none holds white space.
+    pub arguments: Vec<String>,
+}
+
+/// Retries and timeouts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Engine {
+    /// Failures that count, until a node is quarantined.
+    pub retry_budget: u32,
+    /// The pause after a first failure, in seconds.
+    pub backoff_base_s: u64,
+    /// The longest pause, in seconds; not less than `backoff_base_s`.
+    pub backoff_max_s: u64,
+    /// Timeouts that stand before the declared ones, in seconds, by mutation.
+    pub timeouts_s: BTreeMap<String, u64>,
+}
+
+impl Engine {
+    /// The policy by which the planner decides.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        let ms = |seconds: u64| seconds.saturating_mul(1_000);
+        Policy {
+            retry_budget: self.retry_budget,
+            backoff_base_ms: ms(self.backoff_base_s),
+            backoff_max_ms: ms(self.backoff_max_s),
+            timeouts_ms: self.timeouts_s.iter().map(|(name, seconds)| (name.clone(), ms(*seconds))).collect(),
+        }
+    }
+}
+
+impl Appliance {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// When it cannot be read, or something in it is wrong; the error says where.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        Self::parse(&Source::read(path)?)
+    }
+
+    /// Reads a text.
+    ///
+    /// # Errors
+    /// When something in it is wrong.
+    pub(super) fn parse(source: &Source) -> Result<Self, ConfigError> {
+        let document = Document::parse(source)?;
+        let root = document.root(&keys::ROOT)?;
+        let folder = source.file.parent().unwrap_or(Path::new(""));
+        let path = |table: &Table, key| Ok::<_, ConfigError>(folder.join(table.text_or_default(key)?));
+        let state_dir = not_empty(&root.need(&keys::STATE_DIR)?).map(|text| folder.join(text))?;
+        let dhcp = root.section(&keys::DHCP)?;
+        let dhcp_interfaces = interfaces(&dhcp.need(&keys::INTERFACES)?)?;
+        let router_advertisements = router_advertisements(&dhcp)?;
+        let tftp_listen = told(&root.section(&keys::TFTP)?.need(&keys::TFTP_LISTEN)?)?;
+        let http_listen = told(&root.section(&keys::HTTP)?.need(&keys::HTTP_LISTEN)?)?;
+        let agents = agents(&root.section(&keys::AGENTS)?)?;
+        let api_listen = api_listen(&root.section(&keys::API)?)?;
+        let boot = root.section(&keys::BOOT)?;
+        let boot = Boot {
+            loaders: path(&boot, &keys::LOADERS)?,
+            layer0: not_empty(&boot.need(&keys::LAYER0)?).map(|text| folder.join(text))?,
+            console: boot.text_or_default(&keys::CONSOLE)?,
+            arguments: boot.get(&keys::ARGUMENTS).map(|field| arguments(&field)).transpose()?.unwrap_or_default(),
+        };
+        let images_store = match root.section(&keys::IMAGES)?.get(&keys::STORE) {
+            Some(field) => folder.join(not_empty(&field)?),
+            None => state_dir.join("images"),
+        };
+        let power_poll = Duration::from_secs(root.section(&keys::POWER)?.number(&keys::POLL_S)?);
+        let engine = engine(&root.section(&keys::ENGINE)?)?;
+        Ok(Appliance {
+            state_dir,
+            dhcp_interfaces,
+            router_advertisements,
+            tftp_listen,
+            http_listen,
+            agents,
+            api_listen,
+            boot,
+            images_store,
+            power_poll,
+            engine,
+        })
+    }
+}
+
+fn not_empty<'a>(field: &Field<'a>) -> Result<&'a str, ConfigError> {
+    match field.text()? {
+        "" => Err(field.bad(ValueError::Empty("name a folder"))),
+        text => Ok(text),
+    }
+}
+
+fn socket(field: &Field) -> Result<SocketAddr, ConfigError> {
+    let text = field.text()?;
+    text.parse().map_err(|_| field.bad(ValueError::Socket(text.to_owned())))
+}
+
+/// An address that machines are told.
+fn told(field: &Field) -> Result<SocketAddr, ConfigError> {
+    let address = socket(field)?;
+    if address.ip().is_unspecified() {
+        return Err(field.bad(ValueError::Unspecified(address.ip().to_string())));
+    }
+    Ok(address)
+}
+
+fn interfaces(field: &Field) -> Result<Vec<String>, ConfigError> {
+    let items = field.items()?;
+    if items.is_empty() {
+        return Err(field.bad(ValueError::Empty("name at least one network interface")));
+    }
+    let name = |item: &Field| {
+        let text = item.text()?;
+        let usable = |c: char| !c.is_whitespace() && !c.is_control() && c != '/';
+        if text.is_empty() || text.len() > INTERFACE_BYTES_MAX || !text.chars().all(usable) {
+            return Err(item.bad(ValueError::Interface(text.to_owned())));
+        }
+        Ok(text.to_owned())
+    };
+    items.iter().map(name).collect()
+}
+
+fn router_advertisements(table: &Table) -> Result<RouterAdvertisements, ConfigError> {
+    let Some(field) = table.get(&keys::ROUTER_ADVERTISEMENTS) else { return Ok(RouterAdvertisements::Empty) };
+    match field.text()? {
+        "empty" => Ok(RouterAdvertisements::Empty),
+        "off" => Ok(RouterAdvertisements::Off),
+        other => {
+            let advice = suggest::advice(other, ["empty", "off"]);
+            Err(field.bad(ValueError::Choice { got: other.to_owned(), advice }))
+        }
+    }
+}
+
+fn agents(table: &Table) -> Result<Agents, ConfigError> {
+    let listen = told(&table.need(&keys::AGENTS_LISTEN)?)?;
+    let (hello_ms, dead_ms) = (table.number(&keys::HELLO_MS)?, table.number(&keys::DEAD_MS)?);
+    if dead_ms < hello_ms.saturating_mul(2) {
+        let field = table.get(&keys::DEAD_MS).map_or_else(|| table.need(&keys::HELLO_MS), Ok)?;
+        return Err(field.bad(ValueError::DeadTooShort { dead_ms, hello_ms }));
+    }
+    Ok(Agents { listen, hello_ms, dead_ms })
+}
+
+fn api_listen(table: &Table) -> Result<SocketAddr, ConfigError> {
+    let text = table.text_or_default(&keys::API_LISTEN)?;
+    let address = text.parse::<SocketAddr>().map_err(|_| ValueError::Socket(text.clone()));
+    let checked = address.and_then(|address| match address.ip().is_loopback() {
+        true => Ok(address),
+        false => Err(ValueError::NotLoopback(address.to_string())),
+    });
+    match checked {
+        Ok(address) => Ok(address),
+        Err(error) => Err(table.need(&keys::API_LISTEN)?.bad(error)),
+    }
+}
+
+fn arguments(field: &Field) -> Result<Vec<String>, ConfigError> {
+    let argument = |item: &Field| {
+        let text = item.text()?;
+        if text.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err(item.bad(ValueError::KernelArgument(text.to_owned())));
+        }
+        Ok(text.to_owned())
+    };
+    field.items()?.iter().map(argument).collect()
+}
+
+fn engine(table: &Table) -> Result<Engine, ConfigError> {
+    let base_s = table.number(&keys::BACKOFF_BASE_S)?;
+    let max_s = table.number(&keys::BACKOFF_MAX_S)?;
+    if max_s < base_s {
+        let field = table.get(&keys::BACKOFF_MAX_S).map_or_else(|| table.need(&keys::BACKOFF_BASE_S), Ok)?;
+        return Err(field.bad(ValueError::BackoffOrder { max_s, base_s }));
+    }
+    let mut timeouts_s = BTreeMap::new();
+    if let Some(field) = table.get(&keys::TIMEOUTS) {
+        take_timeouts("", &field, &mutation_names(), &mut timeouts_s)?;
+    }
+    Ok(Engine {
+        retry_budget: u32::try_from(table.number(&keys::RETRY_BUDGET)?).unwrap_or(u32::MAX),
+        backoff_base_s: base_s,
+        backoff_max_s: max_s,
+        timeouts_s,
+    })
+}
+
+fn mutation_names() -> Vec<&'static str> {
+    let all = [
+        crate::power::mutations::mutations(),
+        crate::boot::mutations::mutations(),
+        crate::sync::mutations::mutations(),
+    ];
+    all.into_iter().flatten().map(|mutation| mutation.name).collect()
+}
+
+/// A mutation's name has a dot in it, which TOML takes for a table when the name is not quoted: both are understood.
+fn take_timeouts(
+    prefix: &str,
+    field: &Field,
+    known: &[&str],
+    timeouts_s: &mut BTreeMap<String, u64>,
+) -> Result<(), ConfigError> {
+    for (key, value) in field.entries()? {
+        let name = format!("{prefix}{key}");
+        if value.is_table() && prefix.is_empty() {
+            take_timeouts(&format!("{name}."), &value, known, timeouts_s)?;
+            continue;
+        }
+        if !known.contains(&name.as_str()) {
+            let advice = suggest::advice(&name, known.iter().copied());
+            return Err(value.bad(ValueError::Choice { got: name, advice }));
+        }
+        timeouts_s.insert(name, value.as_kind(keys::TIMEOUT_KIND).number()?);
+    }
+    Ok(())
+}

@@ -1,0 +1,300 @@
+//! Every key of both files: what it may be, what stands for it when it is not given, and what it is for.
+//!
+//! Invariant: what is not in these tables is refused, and the reference page is these tables, printed.
+//! Absent on purpose: reading (see `field`), and rules between two keys (see `appliance` and `cluster`).
+
+/// What a value may be.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// Text.
+    Text,
+    /// A file or folder.
+    Path,
+    /// A name.
+    Name,
+    /// A list of names.
+    Names,
+    /// A node set.
+    NodeSet,
+    /// A list of texts.
+    Texts,
+    /// A text, or a list with one for each node.
+    TextOrTexts,
+    /// A pattern, or a list with one for each node; the example of one.
+    Pattern(&'static str),
+    /// An address and a port.
+    Socket,
+    /// An IPv4 address.
+    Ip,
+    /// A list of IPv4 addresses.
+    Ips,
+    /// An IPv4 network.
+    Prefix,
+    /// A whole number in these bounds.
+    Number {
+        /// The smallest.
+        min: u64,
+        /// The largest.
+        max: u64,
+    },
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A table whose keys and texts are free.
+    Labels,
+    /// A table of seconds by the name of a mutation.
+    Seconds,
+    /// A table.
+    Table(&'static Section),
+    /// A table that may stand several times.
+    Tables(&'static Section),
+}
+
+/// What stands for a key that is not given.
+#[derive(Debug, Clone, Copy)]
+pub enum Fallback {
+    /// Nothing: it must be given.
+    Required,
+    /// This number.
+    Number(u64),
+    /// This text.
+    Text(&'static str),
+    /// What these words say.
+    Else(&'static str),
+}
+
+/// One key.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// Its name.
+    pub name: &'static str,
+    /// What it may be.
+    pub kind: Kind,
+    /// What stands for it.
+    pub fallback: Fallback,
+    /// What it is for.
+    pub meaning: &'static str,
+}
+
+/// One table.
+#[derive(Debug)]
+pub struct Section {
+    /// Its title, as it is written in the file.
+    pub title: &'static str,
+    /// What stands before its keys' names in messages.
+    pub prefix: &'static str,
+    /// Its keys.
+    pub keys: &'static [Key],
+}
+
+impl Kind {
+    /// What it may be, as a part of a sentence.
+    #[must_use]
+    pub fn expected(self) -> String {
+        match self {
+            Kind::Text => "a text".into(),
+            Kind::Path => "a path, as a text".into(),
+            Kind::Name => "a name, as a text".into(),
+            Kind::Names => "a list of names".into(),
+            Kind::NodeSet => "a node set, as a text".into(),
+            Kind::Texts => "a list of texts".into(),
+            Kind::TextOrTexts => "a text, or a list with one for each node".into(),
+            Kind::Pattern(_) => "a pattern, as a text, or a list with one text for each node".into(),
+            Kind::Socket => "an address with a port, as a text".into(),
+            Kind::Ip => "an IPv4 address, as a text".into(),
+            Kind::Ips => "a list of IPv4 addresses, as texts".into(),
+            Kind::Prefix => "an IPv4 network, as a text".into(),
+            Kind::Number { min, max } => format!("a whole number from {min} to {max}"),
+            Kind::Choice(words) => format!("one of {}, as a text", words.join(", ")),
+            Kind::Labels => "a table of texts".into(),
+            Kind::Seconds => "a table of whole numbers, seconds by the name of a mutation".into(),
+            Kind::Table(section) => format!("a table, {}", section.title),
+            Kind::Tables(section) => format!("a list of tables, each headed {}", section.title),
+        }
+    }
+
+    /// An example of it, as it is written in a file.
+    #[must_use]
+    pub fn example(self) -> &'static str {
+        match self {
+            Kind::Text | Kind::TextOrTexts => "\"…\"",
+            Kind::Path => "\"/a/path\"",
+            Kind::Name => "\"a-name\"",
+            Kind::Names => "[\"a-name\"]",
+            Kind::NodeSet => "\"n[1-3]\"",
+            Kind::Texts => "[\"…\"]",
+            Kind::Pattern(example) => example,
+            Kind::Socket => "\"10.77.0.1:8080\"",
+            Kind::Ip => "\"10.77.0.1\"",
+            Kind::Ips => "[\"10.77.0.1\"]",
+            Kind::Prefix => "\"10.77.0.0/24\"",
+            Kind::Number { .. } => "10",
+            Kind::Choice(_) => "\"ipmi\"",
+            Kind::Labels => "{ rack = \"r1\" }",
+            Kind::Seconds => "{ \"boot.rom\" = 180 }",
+            Kind::Table(_) | Kind::Tables(_) => "{ … }",
+        }
+    }
+}
+
+const fn key(name: &'static str, kind: Kind, fallback: Fallback, meaning: &'static str) -> Key {
+    Key { name, kind, fallback, meaning }
+}
+
+/// The keys of appliance.toml.
+pub mod appliance {
+    use super::Fallback::{Else, Number, Required, Text};
+    use super::{Key, Kind, Section, key};
+
+    /// Milliseconds that an interval of the tree protocol may have.
+    const INTERVAL: Kind = Kind::Number { min: 100, max: 600_000 };
+    /// Seconds that a pause or a timeout may have.
+    const PAUSE: Kind = Kind::Number { min: 1, max: 86_400 };
+
+    pub const STATE_DIR: Key = key("state_dir", Kind::Path, Required, "folder of the journal, keys and certificates");
+    pub const DHCP: Key = key("dhcp", Kind::Table(&DHCP_SECTION), Required, "the DHCP server");
+    pub const TFTP: Key = key("tftp", Kind::Table(&TFTP_SECTION), Required, "the TFTP server");
+    pub const HTTP: Key =
+        key("http", Kind::Table(&HTTP_SECTION), Required, "the HTTP server for boot files and images");
+    pub const AGENTS: Key = key("agents", Kind::Table(&AGENTS_SECTION), Required, "where agents join");
+    pub const API: Key = key("api", Kind::Table(&API_SECTION), Else("its defaults"), "the API for operators");
+    pub const BOOT: Key = key("boot", Kind::Table(&BOOT_SECTION), Required, "what machines boot");
+    pub const IMAGES: Key = key("images", Kind::Table(&IMAGES_SECTION), Else("its defaults"), "the image store");
+    pub const POWER: Key = key("power", Kind::Table(&POWER_SECTION), Else("its defaults"), "power control");
+    pub const ENGINE: Key = key("engine", Kind::Table(&ENGINE_SECTION), Else("its defaults"), "retries and timeouts");
+
+    pub const INTERFACES: Key =
+        key("interfaces", Kind::Texts, Required, "network interfaces on which machines are answered");
+    pub const ROUTER_ADVERTISEMENTS: Key = key(
+        "router_advertisements",
+        Kind::Choice(&["empty", "off"]),
+        Text("empty"),
+        "what machines that look for an IPv6 router hear: that there is none (empty), or nothing (off)",
+    );
+    pub const TFTP_LISTEN: Key = key("listen", Kind::Socket, Required, "address and UDP port, usually port 69");
+    pub const HTTP_LISTEN: Key = key("listen", Kind::Socket, Required, "address and TCP port");
+    pub const AGENTS_LISTEN: Key = key("listen", Kind::Socket, Required, "address and TCP port");
+    pub const HELLO_MS: Key =
+        key("hello_ms", INTERVAL, Number(1_000), "after so long without another word, a hello is sent");
+    pub const DEAD_MS: Key =
+        key("dead_ms", INTERVAL, Number(5_000), "after so long without a word, the other end is taken for lost");
+    pub const API_LISTEN: Key = key(
+        "listen",
+        Kind::Socket,
+        Text("127.0.0.1:8081"),
+        "loopback address and TCP port; other addresses are refused as long as the API has no access control",
+    );
+    pub const LOADERS: Key = key("loaders", Kind::Path, Text("/usr/lib/ipxe"), "folder of the network boot programs");
+    pub const LAYER0: Key = key("layer0", Kind::Path, Required, "folder with the files vmlinuz and initramfs");
+    pub const CONSOLE: Key = key("console", Kind::Text, Text("ttyS0,115200"), "the kernel's console");
+    pub const ARGUMENTS: Key = key("arguments", Kind::Texts, Else("none"), "more kernel arguments, one a text");
+    pub const STORE: Key = key("store", Kind::Path, Else("images in state_dir"), "folder of the image store");
+    pub const POLL_S: Key = key(
+        "poll_s",
+        Kind::Number { min: 1, max: 3_600 },
+        Number(30),
+        "seconds between two looks at each machine's power",
+    );
+    pub const RETRY_BUDGET: Key = key(
+        "retry_budget",
+        Kind::Number { min: 1, max: 1_000 },
+        Number(5),
+        "failures that count, after which a node is quarantined",
+    );
+    pub const BACKOFF_BASE_S: Key =
+        key("backoff_base_s", PAUSE, Number(2), "pause after a first failure; it doubles with each further one");
+    pub const BACKOFF_MAX_S: Key = key("backoff_max_s", PAUSE, Number(300), "the longest pause");
+    pub const TIMEOUTS: Key = key(
+        "timeouts",
+        Kind::Seconds,
+        Else("those declared"),
+        "seconds after which a step is taken for failed, by mutation",
+    );
+    /// One timeout.
+    pub const TIMEOUT_KIND: Kind = PAUSE;
+
+    static DHCP_SECTION: Section =
+        Section { title: "[dhcp]", prefix: "dhcp", keys: &[INTERFACES, ROUTER_ADVERTISEMENTS] };
+    static TFTP_SECTION: Section = Section { title: "[tftp]", prefix: "tftp", keys: &[TFTP_LISTEN] };
+    static HTTP_SECTION: Section = Section { title: "[http]", prefix: "http", keys: &[HTTP_LISTEN] };
+    static AGENTS_SECTION: Section =
+        Section { title: "[agents]", prefix: "agents", keys: &[AGENTS_LISTEN, HELLO_MS, DEAD_MS] };
+    static API_SECTION: Section = Section { title: "[api]", prefix: "api", keys: &[API_LISTEN] };
+    static BOOT_SECTION: Section =
+        Section { title: "[boot]", prefix: "boot", keys: &[LOADERS, LAYER0, CONSOLE, ARGUMENTS] };
+    static IMAGES_SECTION: Section = Section { title: "[images]", prefix: "images", keys: &[STORE] };
+    static POWER_SECTION: Section = Section { title: "[power]", prefix: "power", keys: &[POLL_S] };
+    static ENGINE_SECTION: Section =
+        Section { title: "[engine]", prefix: "engine", keys: &[RETRY_BUDGET, BACKOFF_BASE_S, BACKOFF_MAX_S, TIMEOUTS] };
+
+    /// All of it.
+    pub static ROOT: Section = Section {
+        title: "appliance.toml",
+        prefix: "",
+        keys: &[STATE_DIR, DHCP, TFTP, HTTP, AGENTS, API, BOOT, IMAGES, POWER, ENGINE],
+    };
+}
+
+/// The keys of cluster.toml.
+pub mod cluster {
+    use super::Fallback::{Else, Number, Required};
+    use super::{Key, Kind, Section, key};
+
+    pub const CLUSTER: Key =
+        key("cluster", Kind::Table(&CLUSTER_SECTION), Else("the name is left as it is"), "the cluster");
+    pub const NETWORK: Key = key("network", Kind::Tables(&NETWORK_SECTION), Else("none"), "networks to boot from");
+    pub const CAKE: Key = key("cake", Kind::Tables(&CAKE_SECTION), Else("none"), "stacks of images that nodes run");
+    pub const NODE: Key = key("node", Kind::Tables(&NODE_SECTION), Else("none"), "nodes");
+
+    pub const CLUSTER_NAME: Key = key("name", Kind::Name, Required, "the cluster's name");
+    pub const NETWORK_NAME: Key = key("name", Kind::Name, Required, "the network's name");
+    pub const SUBNET: Key = key("subnet", Kind::Prefix, Required, "its addresses");
+    pub const ROUTER: Key = key("router", Kind::Ip, Else("none"), "the default router told to machines");
+    pub const DNS: Key = key("dns", Kind::Ips, Else("none"), "name servers told to machines");
+    pub const LEASE_S: Key = key(
+        "lease_s",
+        Kind::Number { min: 60, max: 31_536_000 },
+        Number(3_600),
+        "how long a lease is valid, in seconds",
+    );
+    pub const CAKE_NAME: Key = key("name", Kind::Name, Required, "the cake's name");
+    pub const CAKE_IMAGES: Key =
+        key("images", Kind::Names, Required, "its images by name, in the order in which they are started");
+    pub const NAMES: Key = key("names", Kind::NodeSet, Required, "the nodes; `name` means the same");
+    pub const NAME: Key = key("name", Kind::NodeSet, Else("see `names`"), "another spelling of `names`");
+    pub const NODE_NETWORK: Key = key("network", Kind::Name, Required, "the network that they boot from");
+    pub const MAC: Key = key(
+        "mac",
+        Kind::Pattern("\"52:54:00:b0:07:[01-03]\""),
+        Required,
+        "hardware addresses of the interfaces that they boot from, one for each node",
+    );
+    pub const IP: Key = key("ip", Kind::Pattern("\"10.77.0.[11-13]\""), Required, "fixed addresses, one for each node");
+    pub const NODE_CAKE: Key = key("cake", Kind::Name, Else("layer 0 only"), "the cake that they run");
+    pub const LABELS: Key = key("labels", Kind::Labels, Else("none"), "free labels");
+    pub const BMC: Key = key("bmc", Kind::Table(&BMC_SECTION), Else("power is left to a human"), "their power control");
+    pub const DRIVER: Key = key("driver", Kind::Choice(&["ipmi"]), Required, "the protocol");
+    pub const ADDRESS: Key = key(
+        "address",
+        Kind::Pattern("\"10.77.0.[101-103]\""),
+        Required,
+        "addresses, one for each node; a port may follow, else it is 623",
+    );
+    pub const USER: Key = key("user", Kind::TextOrTexts, Required, "the account");
+    pub const PASSWORD: Key =
+        key("password", Kind::TextOrTexts, Required, "its password; it is stored encrypted and never shown");
+
+    static CLUSTER_SECTION: Section = Section { title: "[cluster]", prefix: "cluster", keys: &[CLUSTER_NAME] };
+    static NETWORK_SECTION: Section =
+        Section { title: "[[network]]", prefix: "network", keys: &[NETWORK_NAME, SUBNET, ROUTER, DNS, LEASE_S] };
+    static CAKE_SECTION: Section = Section { title: "[[cake]]", prefix: "cake", keys: &[CAKE_NAME, CAKE_IMAGES] };
+    static NODE_SECTION: Section = Section {
+        title: "[[node]]",
+        prefix: "node",
+        keys: &[NAMES, NAME, NODE_NETWORK, MAC, IP, NODE_CAKE, LABELS, BMC],
+    };
+    static BMC_SECTION: Section =
+        Section { title: "[node.bmc]", prefix: "bmc", keys: &[DRIVER, ADDRESS, USER, PASSWORD] };
+
+    /// All of it.
+    pub static ROOT: Section = Section { title: "cluster.toml", prefix: "", keys: &[CLUSTER, NETWORK, CAKE, NODE] };
+}

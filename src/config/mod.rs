@@ -1,0 +1,25 @@
+//! TOML files in, typed descriptions out; what is wrong is said with its line, its column and what was expected.
+//!
+//! `appliance` reads the file that `bootes serve` starts from, `cluster` the one that `bootes apply` sends. Both are
+//! read against the tables in `keys`, from which the reference page is written too, so that neither can know a key that
+//! the other does not.
+//!
+//! Invariants: no text makes a reader panic; a secret that stands in a file is in no error.
+//! Absent on purpose: whether what is described exists (networks, cakes, images: the appliance knows), and writing TOML.
+//! Specification: TOML 1.0.0.
+
+pub mod appliance;
+pub mod cluster;
+mod error;
+mod expand;
+mod field;
+mod keys;
+pub mod ports;
+pub mod reference;
+mod source;
+mod suggest;
+#[cfg(test)]
+mod tests;
+
+pub use appliance::{Agents, Appliance, Boot, Engine};
+pub use error::{ConfigError, Problem, ValueError};

@@ -1,0 +1,184 @@
+//! The loop: facts in, journal, fold, decide, actions out. The only writer of the journal and of the state.
+//!
+//! [`core`] is the loop's inside, a function of values, so that a simulator can drive it with another clock.
+//! This file is its outside: a thread of its own that gathers what has arrived, lets the core take a turn, makes
+//! the turn durable, and only then tells anybody.
+//!
+//! Invariants: nothing is published, acknowledged or dispatched before it is durable; a turn that could not be
+//! stored has not happened.
+
+pub mod core;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use self::core::{Core, Turn};
+use crate::fact::{ApplianceFact, Fact, FailReason, OutcomeFact, Stamped};
+use crate::journal::{Journal, JournalError};
+use crate::model::limits::FACTS_PER_COMMIT_MAX;
+use crate::model::{FactSeq, UnixMs};
+use crate::plan::{Graph, Planner, Policy};
+use crate::port::{Action, FactReceiver, Submission, SubmitError};
+use crate::state::State;
+
+/// How many journaled facts a slow follower may be behind before it is told that it missed some.
+const FEED_BACKLOG_MAX: usize = 8_192;
+/// The pause before the engine looks again when the journal refused a turn.
+const RETRY_AFTER_REFUSAL_MS: u64 = 1_000;
+
+/// The appliance's clock: the computer's as it was when this was first called, and from then on steady. A clock that is
+/// set while the appliance runs must not make every step of every node run out of time at once.
+#[must_use]
+pub fn now() -> UnixMs {
+    static ORIGIN: OnceLock<(Instant, Duration)> = OnceLock::new();
+    let (started, since_1970) =
+        ORIGIN.get_or_init(|| (Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO)));
+    let now = *since_1970 + started.elapsed();
+    UnixMs(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The engine, ready to run.
+#[derive(Debug)]
+pub struct Engine {
+    core: Core,
+    journal: Journal,
+    snapshots: watch::Sender<Arc<State>>,
+    feed: broadcast::Sender<Arc<Stamped<Fact>>>,
+    modules: HashMap<&'static str, mpsc::Sender<Action>>,
+}
+
+type Ack = oneshot::Sender<Result<FactSeq, SubmitError>>;
+
+impl Engine {
+    /// Replays the journal; nothing is decided yet.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn replay(journal: Journal, graph: Graph, policy: Policy) -> Result<Self, JournalError> {
+        let mut state = State::default();
+        journal.replay(|stamped| state.apply(&stamped))?;
+        let snapshots = watch::Sender::new(Arc::new(state.clone()));
+        let core = Core::new(state, Planner::new(graph), policy);
+        let feed = broadcast::Sender::new(FEED_BACKLOG_MAX);
+        Ok(Engine { core, journal, snapshots, feed, modules: HashMap::new() })
+    }
+
+    /// The snapshots that the engine publishes.
+    #[must_use]
+    pub fn snapshots(&self) -> watch::Receiver<Arc<State>> {
+        self.snapshots.subscribe()
+    }
+
+    /// The facts that the engine journals.
+    #[must_use]
+    pub fn feed(&self) -> broadcast::Sender<Arc<Stamped<Fact>>> {
+        self.feed.clone()
+    }
+
+    /// Where the actions for a module go.
+    pub fn add_module(&mut self, name: &'static str, actions: mpsc::Sender<Action>) {
+        self.modules.insert(name, actions);
+    }
+
+    /// Runs until `shutdown`, with the facts that arrive at `facts`. What has arrived by then is still journaled.
+    pub async fn run(mut self, mut facts: FactReceiver, shutdown: CancellationToken) {
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let mut leftover = vec![Fact::Appliance(ApplianceFact::Started { version })];
+        let mut batch = Vec::new();
+        loop {
+            match self.turn(std::mem::take(&mut leftover), std::mem::take(&mut batch), &facts) {
+                Ok(made) => leftover = made,
+                Err(refused) => {
+                    // Nobody else will say again what the engine itself had to say, the start above all.
+                    leftover = refused;
+                    tokio::time::sleep(Duration::from_millis(RETRY_AFTER_REFUSAL_MS)).await;
+                }
+            }
+            if !leftover.is_empty() {
+                continue;
+            }
+            let pause =
+                self.core.next_wake().map_or(Duration::from_secs(3600), |at| Duration::from_millis(at.since(now())));
+            tokio::select! {
+                received = facts.queue.recv_many(&mut batch, FACTS_PER_COMMIT_MAX) => {
+                    if received == 0 { return; }
+                }
+                () = tokio::time::sleep(pause) => {}
+                () = shutdown.cancelled() => break,
+            }
+        }
+        facts.queue.close();
+        let mut last = Vec::new();
+        while facts.queue.recv_many(&mut last, FACTS_PER_COMMIT_MAX).await > 0 {
+            let made = self.turn(Vec::new(), std::mem::take(&mut last), &facts);
+            tracing::debug!(?made, "what follows is left to the next start");
+        }
+        let stopped = self.turn(vec![Fact::Appliance(ApplianceFact::Stopped)], Vec::new(), &facts);
+        tracing::debug!(?stopped, "the engine has stopped");
+    }
+
+    /// One turn: everything of `first`, then everything of `batch`. Returns the facts that dispatching made, or `first`
+    /// when the journal refused the turn.
+    fn turn(&mut self, first: Vec<Fact>, batch: Vec<Submission>, queue: &FactReceiver) -> Result<Vec<Fact>, Vec<Fact>> {
+        let mut taken = first.clone();
+        let mut acks: Vec<Ack> = Vec::new();
+        match queue.take_dropped() {
+            0 => {}
+            count => taken.push(Fact::Appliance(ApplianceFact::FactsDropped { count })),
+        }
+        for submission in batch {
+            taken.extend(submission.facts);
+            acks.extend(submission.ack);
+        }
+        let before = self.core.state().clone();
+        let turn = self.core.turn(now(), taken);
+        if let Err(error) = self.journal.append(&turn.stamped) {
+            tracing::error!(%error, "the journal refused a turn; nothing of it has happened");
+            self.core.take_back(before, &turn, now().plus(RETRY_AFTER_REFUSAL_MS));
+            for ack in acks {
+                let refusal = SubmitError::NotDurable { detail: error.to_string() };
+                // Whoever asked may have gone away meanwhile; there is nobody left to tell.
+                let _ = ack.send(Err(refusal));
+            }
+            return Err(first);
+        }
+        Ok(self.publish(turn, acks))
+    }
+
+    fn publish(&mut self, turn: Turn, acks: Vec<Ack>) -> Vec<Fact> {
+        if !turn.stamped.is_empty() {
+            self.snapshots.send_replace(Arc::new(self.core.state().clone()));
+        }
+        let seq = self.core.state().seq;
+        for ack in acks {
+            let _ = ack.send(Ok(seq));
+        }
+        for stamped in turn.stamped {
+            tracing::debug!(seq = stamped.seq.0, kind = stamped.fact.kind(), what = stamped.fact.sentence(), "fact");
+            // Nobody may be following.
+            let _ = self.feed.send(Arc::new(stamped));
+        }
+        turn.actions.into_iter().filter_map(|action| self.dispatch(action)).collect()
+    }
+
+    fn dispatch(&self, action: Action) -> Option<Fact> {
+        let module = action.module;
+        let queue = self.modules.get(module);
+        let refused = match queue.map(|queue| queue.try_send(action.clone())) {
+            Some(Ok(())) => return None,
+            Some(Err(_)) | None => action,
+        };
+        Some(Fact::Outcome(OutcomeFact {
+            node: refused.node,
+            step: refused.step,
+            generation: refused.generation,
+            reason: FailReason::ModuleUnavailable { module: module.to_owned() },
+        }))
+    }
+}

@@ -1,0 +1,333 @@
+//! A small world of machines that do what they are told, in virtual time.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use uuid::Uuid;
+
+use crate::engine::core::Core;
+use crate::fact::{
+    AgentEvent, AgentFact, ApplianceFact, Architecture, BmcProblem, BootClient, BootFile, DhcpEvent, DhcpFact, Fact,
+    FailReason, FileEvent, FileFact, OperatorEvent, OperatorFact, OutcomeFact, PowerEvent, PowerFact, PowerOrder,
+    PowerState, Reported, Scope, Stamped, Transport,
+};
+use crate::model::{
+    BmcDriver, BmcSpec, CakeSpec, Digest, ImagePin, Mac, Name, NetworkSpec, NodeId, NodeSpec, Revision, Sealed, UnixMs,
+    Value, VarPath,
+};
+use crate::plan::{Graph, Planner, Policy, goal_reached};
+use crate::port::Action;
+use crate::state::State;
+
+pub(super) fn graph() -> Graph {
+    let all = [
+        crate::power::mutations::mutations(),
+        crate::boot::mutations::mutations(),
+        crate::sync::mutations::mutations(),
+    ];
+    Graph::build(all.concat()).unwrap()
+}
+
+pub(super) fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+/// What a machine really is, apart from what is believed of it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Machine {
+    pub(super) power: PowerState,
+    /// Milliseconds of boot that are done; nothing while it is off.
+    pub(super) booting_ms: Option<u64>,
+    pub(super) in_sync: bool,
+    pub(super) active: bool,
+    pub(super) power_cuts: u32,
+    pub(super) boots: bool,
+    pub(super) bmc_answers: bool,
+    pub(super) activates: bool,
+    pub(super) connected: bool,
+}
+
+/// Machines, the engine, the journal, and time.
+pub(super) struct World {
+    pub(super) core: Core,
+    pub(super) now: UnixMs,
+    pub(super) journal: Vec<Stamped<Fact>>,
+    pub(super) machines: BTreeMap<NodeId, Machine>,
+    pub(super) order_log: Vec<String>,
+    pub(super) session: u64,
+}
+
+pub(super) const BOOT_MS: u64 = 10_000;
+
+impl World {
+    pub(super) fn new(count: u128) -> World {
+        let core = Core::new(State::default(), Planner::new(graph()), Policy::default());
+        let mut world = World {
+            core,
+            now: UnixMs(1_000_000),
+            journal: Vec::new(),
+            machines: BTreeMap::new(),
+            order_log: Vec::new(),
+            session: 0,
+        };
+        let digest = Digest::of(b"hello");
+        world.feed(vec![
+            Fact::Appliance(ApplianceFact::Started { version: "test".into() }),
+            operator(OperatorEvent::NetworkDescribed {
+                spec: NetworkSpec {
+                    name: name("boot"),
+                    subnet: "10.0.0.0/24".parse().unwrap(),
+                    router: None,
+                    dns: vec![],
+                    lease_s: 3600,
+                },
+            }),
+            operator(OperatorEvent::CakeDescribed {
+                spec: CakeSpec { name: name("c"), images: vec![ImagePin { name: name("hello"), digest }] },
+            }),
+        ]);
+        for number in 1..=count {
+            let id = NodeId(Uuid::from_u128(number));
+            let last = u8::try_from(number).unwrap();
+            world.machines.insert(
+                id,
+                Machine {
+                    power: PowerState::Off,
+                    booting_ms: None,
+                    in_sync: false,
+                    active: false,
+                    power_cuts: 0,
+                    boots: true,
+                    bmc_answers: true,
+                    activates: true,
+                    connected: false,
+                },
+            );
+            let spec = NodeSpec {
+                name: name(&format!("n{number}")),
+                network: name("boot"),
+                mac: Mac([2, 0, 0, 0, 0, last]),
+                ip: Ipv4Addr::new(10, 0, 0, last),
+                cake: Some(name("c")),
+                bmc: Some(BmcSpec {
+                    driver: BmcDriver::Ipmi,
+                    address: SocketAddr::from(([10, 0, 1, last], 623)),
+                    user: "admin".into(),
+                    password: Sealed(vec![]),
+                }),
+                labels: BTreeMap::new(),
+            };
+            world.feed(vec![operator(OperatorEvent::NodeDescribed { node: id, spec: Box::new(spec) })]);
+        }
+        world
+    }
+
+    /// One turn of the engine, and of what it asks for.
+    pub(super) fn feed(&mut self, facts: Vec<Fact>) {
+        let mut waiting = vec![facts];
+        while let Some(facts) = waiting.pop() {
+            let turn = self.core.turn(self.now, facts);
+            self.journal.extend(turn.stamped);
+            for action in turn.actions {
+                let answer = self.carry_out(action);
+                if !answer.is_empty() {
+                    waiting.insert(0, answer);
+                }
+            }
+        }
+    }
+
+    pub(super) fn carry_out(&mut self, action: Action) -> Vec<Fact> {
+        let node = action.node;
+        let verb = action.step.to_string();
+        self.order_log.push(verb.clone());
+        let digest = Digest::of(b"hello");
+        let machine = self.machines.get_mut(&node).unwrap();
+        let power = |event| Fact::Power(PowerFact { node, event });
+        let failed = |reason| {
+            vec![Fact::Outcome(OutcomeFact { node, step: action.step.clone(), generation: action.generation, reason })]
+        };
+        if action.module == "power" && !machine.bmc_answers {
+            return failed(FailReason::Bmc { problem: BmcProblem::NoAnswer, detail: "silent".into() });
+        }
+        match verb.as_str() {
+            "power.discover" => vec![power(PowerEvent::Status { power: machine.power })],
+            "boot.arm" => vec![power(PowerEvent::Accepted { order: PowerOrder::Arm })],
+            "power.on" => {
+                machine.power = PowerState::On;
+                machine.booting_ms = Some(0);
+                vec![
+                    power(PowerEvent::Accepted { order: PowerOrder::On }),
+                    power(PowerEvent::Status { power: PowerState::On }),
+                ]
+            }
+            "power.off" | "power.reclaim" => {
+                machine.power_cuts += 1;
+                assert!(!(machine.active && machine.connected), "a healthy node was powered off");
+                *machine = Machine {
+                    power: PowerState::Off,
+                    booting_ms: None,
+                    in_sync: false,
+                    active: false,
+                    connected: false,
+                    ..machine.clone()
+                };
+                vec![
+                    power(PowerEvent::Accepted { order: PowerOrder::Off }),
+                    power(PowerEvent::Status { power: PowerState::Off }),
+                ]
+            }
+            _ if !machine.connected => failed(FailReason::NoAgent),
+            "run.sync" => {
+                machine.in_sync = true;
+                vec![self.report(node, vec![("run", "sync"), ("image.hello.state", "idle")])]
+            }
+            "image.activate hello" if !machine.activates => vec![],
+            "image.activate hello" => {
+                machine.active = true;
+                let digest =
+                    Reported { path: VarPath::image_digest(&name("hello")), value: Some(Value::Digest(digest)) };
+                vec![
+                    agent(
+                        node,
+                        AgentEvent::Observed { revision: Revision(2), scope: Scope::Delta, variables: vec![digest] },
+                    ),
+                    self.report(node, vec![("image.hello.state", "active")]),
+                ]
+            }
+            "image.deactivate hello" => {
+                machine.active = false;
+                vec![self.report(node, vec![("image.hello.state", "idle")])]
+            }
+            "run.leave" => {
+                machine.in_sync = false;
+                vec![self.report(node, vec![("run", "init")])]
+            }
+            other => panic!("unexpected {other}"),
+        }
+    }
+
+    pub(super) fn report(&self, node: NodeId, variables: Vec<(&str, &str)>) -> Fact {
+        let variables = variables
+            .into_iter()
+            .map(|(path, value)| Reported { path: path.parse().unwrap(), value: Some(Value::symbol(value)) })
+            .collect();
+        agent(node, AgentEvent::Observed { revision: Revision(1), scope: Scope::Delta, variables })
+    }
+
+    /// Lets time pass, in steps of half a second, with machines booting on their own.
+    pub(super) fn pass(&mut self, ms: u64) {
+        for _ in 0..ms / 500 {
+            self.now = self.now.plus(500);
+            let mut facts = Vec::new();
+            let ids: Vec<NodeId> = self.machines.keys().copied().collect();
+            for id in ids {
+                facts.extend(self.machine_lives(id));
+            }
+            self.feed(facts);
+        }
+    }
+
+    pub(super) fn machine_lives(&mut self, id: NodeId) -> Vec<Fact> {
+        let machine = self.machines.get_mut(&id).unwrap();
+        let (Some(done), true) = (machine.booting_ms, machine.boots) else { return vec![] };
+        machine.booting_ms = Some(done + 500);
+        let mac = Mac([2, 0, 0, 0, 0, id.0.as_bytes()[15]]);
+        let lease = |client| {
+            let event = DhcpEvent::Leased { ip: Ipv4Addr::LOCALHOST, lease_s: 3600, file: None };
+            Fact::Dhcp(DhcpFact { mac, node: Some(id), client, event })
+        };
+        let sent = |file| {
+            Fact::File(FileFact {
+                client: Ipv4Addr::LOCALHOST.into(),
+                node: Some(id),
+                transport: Transport::Http,
+                name: "x".into(),
+                file,
+                event: FileEvent::Sent { bytes: 1, duration_ms: 1, retransmissions: 0 },
+            })
+        };
+        match done {
+            2_000 => vec![lease(BootClient::PxeRom(Architecture::X64Uefi))],
+            3_000 => vec![sent(BootFile::Loader)],
+            4_000 => vec![lease(BootClient::Ipxe(Architecture::X64Uefi))],
+            5_000 => vec![
+                sent(BootFile::Script { token: Digest::of(b"t") }),
+                sent(BootFile::Kernel),
+                sent(BootFile::Initramfs),
+            ],
+            BOOT_MS => {
+                machine.connected = true;
+                self.session += 1;
+                vec![
+                    agent(id, AgentEvent::Joined { certificate: Digest::of(b"c") }),
+                    agent(id, AgentEvent::Connected { session: self.session }),
+                    self.report(id, vec![("run", "init")]),
+                ]
+            }
+            _ => vec![],
+        }
+    }
+
+    pub(super) fn all_arrived(&self) -> bool {
+        self.core.state().nodes.values().all(|node| goal_reached(node))
+    }
+
+    pub(super) fn set(&mut self, node: u128, path: &str, value: Option<&str>) {
+        let event = OperatorEvent::GoalSet {
+            node: NodeId(Uuid::from_u128(node)),
+            path: path.parse().unwrap(),
+            value: value.map(Value::symbol),
+        };
+        self.feed(vec![operator(event)]);
+    }
+
+    /// The appliance is killed and started again: what is left is the journal.
+    pub(super) fn restart(&mut self) {
+        let mut state = State::default();
+        for stamped in &self.journal {
+            state.apply(stamped);
+        }
+        assert_eq!(&state, self.core.state(), "the replayed state is the state before the stop");
+        self.core = Core::new(state, Planner::new(graph()), Policy::default());
+        self.feed(vec![Fact::Appliance(ApplianceFact::Started { version: "test".into() })]);
+    }
+
+    pub(super) fn reconnect(&mut self, id: NodeId) {
+        let machine = self.machines[&id].clone();
+        if !machine.connected {
+            return;
+        }
+        self.session += 1;
+        let mut variables = vec![("run", if machine.in_sync { "sync" } else { "init" })];
+        variables.push(("image.hello.state", if machine.active { "active" } else { "idle" }));
+        let digest =
+            Reported { path: VarPath::image_digest(&name("hello")), value: Some(Value::Digest(Digest::of(b"hello"))) };
+        let facts = vec![
+            agent(id, AgentEvent::Connected { session: self.session }),
+            agent(id, AgentEvent::Observed { revision: Revision(9), scope: Scope::Delta, variables: vec![digest] }),
+            self.report(id, variables),
+        ];
+        self.feed(facts);
+    }
+
+    pub(super) fn power_cuts(&self) -> u32 {
+        self.machines.values().map(|m| m.power_cuts).sum()
+    }
+
+    pub(super) fn node(&self, number: u128) -> &crate::state::Node {
+        self.core.state().node(NodeId(Uuid::from_u128(number))).unwrap()
+    }
+}
+
+pub(super) fn operator(event: OperatorEvent) -> Fact {
+    Fact::Operator(OperatorFact { event })
+}
+
+pub(super) fn agent(node: NodeId, event: AgentEvent) -> Fact {
+    Fact::Agent(AgentFact { node: Some(node), peer: SocketAddr::from(([10, 0, 0, 1], 4000)), event })
+}
+
+pub(super) fn id(number: u128) -> NodeId {
+    NodeId(Uuid::from_u128(number))
+}

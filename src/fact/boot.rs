@@ -1,0 +1,329 @@
+//! What the boot services saw: DHCP exchanges, files asked for and sent, packets that made no sense.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Digest, Mac, Name, NodeId};
+
+/// A client's processor and firmware interface, by the numbers of RFC 4578, section 2.1 and IANA's
+/// "Processor Architecture Types".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Architecture {
+    /// 0: x86 with a BIOS.
+    X86Bios,
+    /// 6: 32-bit x86 with UEFI.
+    X86Uefi,
+    /// 7 and 9: x86-64 with UEFI.
+    X64Uefi,
+    /// 16: x86-64 with UEFI, booting by HTTP.
+    X64UefiHttp,
+    /// 11: arm64 with UEFI.
+    Arm64Uefi,
+    /// 19: arm64 with UEFI, booting by HTTP.
+    Arm64UefiHttp,
+    /// Any other number.
+    Other(u16),
+}
+
+impl From<u16> for Architecture {
+    fn from(number: u16) -> Self {
+        match number {
+            0 => Architecture::X86Bios,
+            6 => Architecture::X86Uefi,
+            7 | 9 => Architecture::X64Uefi,
+            11 => Architecture::Arm64Uefi,
+            16 => Architecture::X64UefiHttp,
+            19 => Architecture::Arm64UefiHttp,
+            other => Architecture::Other(other),
+        }
+    }
+}
+
+impl fmt::Display for Architecture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Architecture::X86Bios => f.write_str("x86 BIOS"),
+            Architecture::X86Uefi => f.write_str("x86 UEFI"),
+            Architecture::X64Uefi => f.write_str("x86-64 UEFI"),
+            Architecture::X64UefiHttp => f.write_str("x86-64 UEFI HTTP"),
+            Architecture::Arm64Uefi => f.write_str("arm64 UEFI"),
+            Architecture::Arm64UefiHttp => f.write_str("arm64 UEFI HTTP"),
+            Architecture::Other(number) => write!(f, "architecture {number}"),
+        }
+    }
+}
+
+/// What on the machine is asking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "client", content = "architecture", rename_all = "snake_case")]
+pub enum BootClient {
+    /// Firmware that boots by PXE and TFTP.
+    PxeRom(Architecture),
+    /// Firmware that boots by HTTP.
+    HttpRom(Architecture),
+    /// iPXE, from the network card's ROM or as the loader that we sent.
+    Ipxe(Architecture),
+    /// Something else, usually an operating system.
+    Other,
+}
+
+impl fmt::Display for BootClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BootClient::PxeRom(arch) => write!(f, "PXE firmware ({arch})"),
+            BootClient::HttpRom(arch) => write!(f, "HTTP boot firmware ({arch})"),
+            BootClient::Ipxe(arch) => write!(f, "iPXE ({arch})"),
+            BootClient::Other => f.write_str("an operating system"),
+        }
+    }
+}
+
+/// One step of a DHCP exchange.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DhcpFact {
+    /// The client's hardware address.
+    pub mac: Mac,
+    /// The node that has this address, if there is one.
+    pub node: Option<NodeId>,
+    /// What is asking.
+    #[serde(flatten)]
+    pub client: BootClient,
+    /// What happened.
+    pub event: DhcpEvent,
+}
+
+/// What happened in a DHCP exchange.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum DhcpEvent {
+    /// A DISCOVER was answered with an OFFER.
+    Offered {
+        /// The address.
+        ip: Ipv4Addr,
+        /// The boot file told with it.
+        file: Option<String>,
+    },
+    /// A REQUEST is answered with an ACK; the lease is durable with this fact, before the ACK is sent.
+    Leased {
+        /// The address.
+        ip: Ipv4Addr,
+        /// For how long, in seconds.
+        lease_s: u32,
+        /// The boot file told with it.
+        file: Option<String>,
+    },
+    /// The client says that the address is in use by another machine (RFC 2131, section 4.3.3).
+    Declined {
+        /// The address.
+        ip: Ipv4Addr,
+    },
+    /// The client gave its address back.
+    Released {
+        /// The address.
+        ip: Ipv4Addr,
+    },
+    /// A REQUEST was answered with a NAK.
+    Refused {
+        /// Why.
+        reason: DhcpRefusal,
+    },
+    /// The packet was understood and not answered.
+    Ignored {
+        /// Why.
+        reason: DhcpRefusal,
+    },
+}
+
+/// Why a DHCP client did not get what it asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum DhcpRefusal {
+    /// No node has this hardware address.
+    UnknownMachine,
+    /// The node's network is not served on this interface.
+    WrongNetwork {
+        /// The network that the node belongs to.
+        network: Name,
+    },
+    /// It asks for an address that is not its own.
+    WrongAddress {
+        /// What it asked for.
+        asked: Option<Ipv4Addr>,
+        /// What is its own.
+        own: Ipv4Addr,
+    },
+    /// It chose another server's offer.
+    OtherServer {
+        /// That server.
+        server: Ipv4Addr,
+    },
+    /// No boot program serves this client.
+    NoLoader,
+    /// The lease could not be stored, so it was not given.
+    NotDurable {
+        /// What the journal said.
+        detail: String,
+    },
+}
+
+impl fmt::Display for DhcpRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DhcpRefusal::UnknownMachine => f.write_str("no node has this hardware address"),
+            DhcpRefusal::WrongNetwork { network } => {
+                write!(f, "its network {network} is not served on this interface")
+            }
+            DhcpRefusal::WrongAddress { asked: Some(asked), own } => {
+                write!(f, "it asked for {asked}, its address is {own}")
+            }
+            DhcpRefusal::WrongAddress { asked: None, own } => {
+                write!(f, "it asked for no address, its address is {own}")
+            }
+            DhcpRefusal::OtherServer { server } => {
+                write!(f, "it took the offer of another DHCP server, {server}")
+            }
+            DhcpRefusal::NoLoader => f.write_str("no boot program serves this client"),
+            DhcpRefusal::NotDurable { detail } => write!(f, "its lease could not be stored: {detail}"),
+        }
+    }
+}
+
+impl DhcpFact {
+    pub(super) fn sentence(&self) -> String {
+        let Self { mac, client, .. } = self;
+        let with = |file: &Option<String>| match file {
+            Some(file) => format!(" with {file}"),
+            None => String::new(),
+        };
+        match &self.event {
+            DhcpEvent::Offered { ip, file } => format!("DHCP offered {ip}{} to {client}", with(file)),
+            DhcpEvent::Leased { ip, file, .. } => format!("DHCP leased {ip}{} to {client}", with(file)),
+            DhcpEvent::Declined { ip } => format!("DHCP {mac} declined {ip}: another machine uses it"),
+            DhcpEvent::Released { ip } => format!("DHCP {mac} released {ip}"),
+            DhcpEvent::Refused { reason } => format!("DHCP refused {mac}: {reason}"),
+            DhcpEvent::Ignored { reason } => format!("DHCP ignored {mac}, {client}: {reason}"),
+        }
+    }
+}
+
+/// How a file was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    /// TFTP.
+    Tftp,
+    /// HTTP.
+    Http,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Transport::Tftp => "TFTP",
+            Transport::Http => "HTTP",
+        })
+    }
+}
+
+/// What a file is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum BootFile {
+    /// A network boot program.
+    Loader,
+    /// The node's boot script, with a new join token in it.
+    Script {
+        /// The digest of the token; the token itself is never stored.
+        token: Digest,
+    },
+    /// The kernel.
+    Kernel,
+    /// Layer 0.
+    Initramfs,
+    /// A part of an image.
+    Image,
+    /// Nothing that we know.
+    Unknown,
+}
+
+/// A file asked for or sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileFact {
+    /// Who asked.
+    pub client: IpAddr,
+    /// The node that has this address, if there is one.
+    pub node: Option<NodeId>,
+    /// How.
+    pub transport: Transport,
+    /// The name that was asked for.
+    pub name: String,
+    /// What it is for.
+    pub file: BootFile,
+    /// What happened.
+    pub event: FileEvent,
+}
+
+/// What happened to a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum FileEvent {
+    /// All of it was sent.
+    Sent {
+        /// Bytes of payload.
+        bytes: u64,
+        /// Milliseconds from request to the last acknowledgement.
+        duration_ms: u64,
+        /// Blocks sent more than once (TFTP).
+        #[serde(default)]
+        retransmissions: u32,
+    },
+    /// The client left before the end.
+    Stopped {
+        /// Bytes of payload sent until then.
+        bytes: u64,
+        /// Why, as far as can be told.
+        reason: String,
+    },
+    /// It was not given.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl FileFact {
+    pub(super) fn sentence(&self) -> String {
+        let Self { transport, name, client, .. } = self;
+        match &self.event {
+            FileEvent::Sent { bytes, duration_ms, .. } => {
+                format!("{transport} sent {name} to {client}: {bytes} bytes in {duration_ms} ms")
+            }
+            FileEvent::Stopped { bytes, reason } => {
+                format!("{transport} transfer of {name} to {client} ended after {bytes} bytes: {reason}")
+            }
+            FileEvent::Refused { reason } => {
+                format!("{transport} refused {name} to {client}: {reason}")
+            }
+        }
+    }
+}
+
+/// Something that could not be understood.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MalformedFact {
+    /// The service that received it.
+    pub service: String,
+    /// Who sent it, as far as can be told.
+    pub sender: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl MalformedFact {
+    pub(super) fn sentence(&self) -> String {
+        format!("{} could not understand a message from {}: {}", self.service, self.sender, self.reason)
+    }
+}

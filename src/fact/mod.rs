@@ -1,0 +1,133 @@
+//! Everything that is observed, decided or asked, as values: what the journal holds and state is folded from.
+//!
+//! One file a source. A fact says what happened, to which node, and carries the evidence that `why` and
+//! `timeline` show later; it never says what should follow. Facts are stored as JSON, so a field may be added
+//! with a default and a variant may be added; neither may be renamed or removed.
+//!
+//! Absent on purpose: passwords and tokens. A fact holds a secret only sealed, a token only by its digest.
+
+mod agent;
+mod boot;
+mod engine;
+mod operator;
+mod power;
+
+use serde::{Deserialize, Serialize};
+
+pub use agent::{AgentEvent, AgentFact, JoinRefusal, Reported, Scope};
+pub use boot::{
+    Architecture, BootClient, BootFile, DhcpEvent, DhcpFact, DhcpRefusal, FileEvent, FileFact, MalformedFact, Transport,
+};
+pub use engine::{Counted, EngineEvent, EngineFact, FailReason, OutcomeFact, Retry, StepName};
+pub use operator::{OperatorEvent, OperatorFact};
+pub use power::{BmcProblem, PowerEvent, PowerFact, PowerOrder, PowerState};
+
+use crate::model::{FactSeq, NodeId, UnixMs};
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "source", rename_all = "snake_case")]
+pub enum Fact {
+    /// The appliance itself.
+    Appliance(ApplianceFact),
+    /// An operator's request.
+    Operator(OperatorFact),
+    /// A DHCP exchange.
+    Dhcp(DhcpFact),
+    /// A boot file asked for or sent.
+    File(FileFact),
+    /// A packet or request that could not be understood.
+    Malformed(MalformedFact),
+    /// A BMC's answer, or its silence.
+    Power(PowerFact),
+    /// An agent's report.
+    Agent(AgentFact),
+    /// A module could not do what it was asked.
+    Outcome(OutcomeFact),
+    /// The engine's own decision.
+    Engine(EngineFact),
+}
+
+/// What happened to the appliance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum ApplianceFact {
+    /// It started: all that it believed about connections and running machines must be seen again.
+    Started {
+        /// Its version.
+        version: String,
+    },
+    /// It was asked to stop and did.
+    Stopped,
+    /// Facts of a source that may lose some were lost because the engine's queue was full.
+    FactsDropped {
+        /// How many since the last such fact.
+        count: u64,
+    },
+}
+
+/// A fact with its place in the journal and the time at which the engine took it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamped<T> {
+    /// Its place, from 1, without gaps.
+    pub seq: FactSeq,
+    /// When the engine took it.
+    pub at: UnixMs,
+    /// What happened.
+    pub fact: T,
+}
+
+impl Fact {
+    /// The node that the fact is about, if it is about one that is known.
+    #[must_use]
+    pub fn node(&self) -> Option<NodeId> {
+        match self {
+            Fact::Appliance(_) | Fact::Malformed(_) => None,
+            Fact::Operator(fact) => fact.node(),
+            Fact::Dhcp(fact) => fact.node,
+            Fact::File(fact) => fact.node,
+            Fact::Power(fact) => Some(fact.node),
+            Fact::Agent(fact) => fact.node,
+            Fact::Outcome(fact) => Some(fact.node),
+            Fact::Engine(fact) => Some(fact.node),
+        }
+    }
+
+    /// The fact's source, as a word for filters and tables.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Fact::Appliance(_) => "appliance",
+            Fact::Operator(_) => "operator",
+            Fact::Dhcp(_) => "dhcp",
+            Fact::File(_) => "file",
+            Fact::Malformed(_) => "malformed",
+            Fact::Power(_) => "power",
+            Fact::Agent(_) => "agent",
+            Fact::Outcome(_) => "outcome",
+            Fact::Engine(_) => "engine",
+        }
+    }
+
+    /// One sentence for people.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        match self {
+            Fact::Appliance(ApplianceFact::Started { version }) => {
+                format!("appliance started, version {version}")
+            }
+            Fact::Appliance(ApplianceFact::Stopped) => "appliance stopped".into(),
+            Fact::Appliance(ApplianceFact::FactsDropped { count }) => {
+                format!("{count} facts were lost: the queue was full")
+            }
+            Fact::Operator(fact) => fact.sentence(),
+            Fact::Dhcp(fact) => fact.sentence(),
+            Fact::File(fact) => fact.sentence(),
+            Fact::Malformed(fact) => fact.sentence(),
+            Fact::Power(fact) => fact.sentence(),
+            Fact::Agent(fact) => fact.sentence(),
+            Fact::Outcome(fact) => format!("{} could not be done: {}", fact.step, fact.reason),
+            Fact::Engine(fact) => fact.sentence(),
+        }
+    }
+}

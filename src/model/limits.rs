@@ -1,0 +1,40 @@
+//! Every bound in one place, with what happens when it is reached.
+
+/// Nodes in one cluster; an apply that would exceed it is refused whole.
+pub const NODES_MAX: usize = 20_000;
+/// Bytes of a name; a longer one is refused where it is parsed (RFC 1123, section 2.1: one DNS label).
+pub const NAME_BYTES_MAX: usize = 63;
+/// Bytes of a variable's path; a longer one is refused where it is parsed.
+pub const VAR_PATH_BYTES_MAX: usize = 200;
+/// Names that one node set may stand for; a larger set is refused where it is parsed.
+pub const NODESET_NAMES_MAX: usize = 100_000;
+/// Variables of one node in one copy; an agent's report beyond it is refused and the session closed.
+pub const VARIABLES_PER_NODE_MAX: usize = 1_000;
+/// Images in one cake; an apply that would exceed it is refused whole. The planner's search space doubles
+/// with each image that changes, so this is what bounds a plan.
+pub const IMAGES_PER_CAKE_MAX: usize = 8;
+/// States that one search for a plan may visit; beyond it the node has no plan and `why` says so.
+pub const PLAN_STATES_MAX: usize = 200_000;
+/// Facts that wait for the engine; when full, edges that must not lose a fact wait, and others drop and count.
+pub const FACT_QUEUE_MAX: usize = 16_384;
+/// Facts that share one durable commit; more wait for the next one.
+pub const FACTS_PER_COMMIT_MAX: usize = 4_096;
+/// Actions that wait for one module; beyond it the action fails at once and is tried again later.
+pub const ACTIONS_PER_MODULE_MAX: usize = 16_384;
+/// Stage marks kept of one node; the oldest go first, the journal has them all.
+pub const TIMELINE_MARKS_MAX: usize = 64;
+/// Failed attempts kept of one node for `why`; the oldest go first, the journal has them all.
+pub const ATTEMPTS_KEPT_MAX: usize = 8;
+/// Console lines kept of one node for `why`; the oldest go first, the journal has them all.
+pub const CONSOLE_LINES_KEPT_MAX: usize = 5;
+/// Bytes of one console line; the rest is cut.
+pub const CONSOLE_LINE_BYTES_MAX: usize = 512;
+/// Unknown machines remembered; the one that was seen longest ago goes first.
+pub const UNKNOWN_MACHINES_MAX: usize = 1_024;
+/// Bytes of an API request's body; a larger one is answered with 413.
+pub const API_BODY_BYTES_MAX: usize = 8 << 20;
+/// Bytes of one frame of the tree protocol; a longer one closes the session.
+pub const SYNC_FRAME_BYTES_MAX: usize = 1 << 20;
+
+const _: () = assert!(FACTS_PER_COMMIT_MAX <= FACT_QUEUE_MAX);
+const _: () = assert!(NODES_MAX <= NODESET_NAMES_MAX);

@@ -1,0 +1,24 @@
+//! The nouns of the system as values: ids, addresses, variables, node sets, the cluster's description.
+//!
+//! Everything here is plain data with parsing and printing; nothing reads a clock, a file or a socket.
+//! Parsed types are proof that their text was valid: nothing downstream checks again.
+//!
+//! Absent on purpose: decisions (see `plan`) and anything that was observed (see `fact` and `state`).
+
+pub mod cluster;
+pub mod digest;
+pub mod hardware;
+pub mod ids;
+pub mod limits;
+pub mod mac;
+pub mod nodeset;
+pub mod secret;
+pub mod variable;
+
+pub use cluster::{BmcDriver, BmcSpec, CakeSpec, ImagePin, NetworkSpec, NodeSpec, Prefix};
+pub use digest::{Digest, DigestError, Digester};
+pub use ids::{FactSeq, Generation, Name, NodeId, Revision, UnixMs};
+pub use mac::Mac;
+pub use nodeset::NodeSet;
+pub use secret::Sealed;
+pub use variable::{Symbol, Value, VarPath};

@@ -1,0 +1,27 @@
+//! Decisions: from what is observed and what is wanted to what is done next, and why not.
+//!
+//! `graph` holds the mutations that modules declare; `goal` says what a node should be; `search` finds the quickest
+//! way there; `decide` turns that, the step under way and the failures so far into one next move; `why` and
+//! `timeline` explain a node; `diff` says what an apply would change. All are functions of values.
+//!
+//! Absent on purpose: doing anything. The engine journals a decision, then asks a module.
+
+mod decide;
+mod diff;
+mod goal;
+mod graph;
+mod search;
+#[cfg(test)]
+mod tests;
+mod timeline;
+mod why;
+
+pub use decide::{Decision, Failure, Policy, decide, fail};
+pub use diff::{ApplyError, Change, ChangeKind, Described, Description, diff};
+pub use goal::{Goal, goal, goal_reached};
+pub use graph::{
+    Budget, Change as Edge, Condition, Consequence, Context, Disruption, Graph, GraphError, Mutation, Subject, Work,
+};
+pub use search::{NoPlan, POWER_MODULE, Plan, Planner};
+pub use timeline::{Stage, timeline};
+pub use why::{Evidence, Reason, Suggestion, Unmet, WhyReport, why};

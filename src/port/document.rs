@@ -1,0 +1,350 @@
+//! The documents that the API speaks, for both of its ends: the appliance that answers and the command line that asks.
+//!
+//! A list is always `{"items": […]}`. Times are given as text for people and in milliseconds for programs.
+//! No document holds a secret, except [`BmcRequest`] on its way in.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::fact::{Fact, PowerState, Stamped};
+use crate::model::hardware::Hardware;
+use crate::model::{BmcDriver, FactSeq, Mac, Name, NetworkSpec, NodeId, UnixMs};
+use crate::plan::{Change, Stage, goal_reached};
+use crate::state::{Node, State};
+
+/// A list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Items<T> {
+    /// What is in it.
+    pub items: Vec<T>,
+}
+
+/// One node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeDocument {
+    /// Its name.
+    pub name: Name,
+    /// Its id.
+    pub id: NodeId,
+    /// Whether every goal is met.
+    pub goal_reached: bool,
+    /// What is wanted, by variable path.
+    pub desired: BTreeMap<String, String>,
+    /// What was seen, by variable path; what is unknown is not in it.
+    pub observed: BTreeMap<String, String>,
+    /// How far it has come, in one word.
+    pub stage: String,
+    /// Since when, in seconds.
+    pub stage_s: f64,
+    /// The step under way, if there is one.
+    pub step: Option<String>,
+    /// Whether it is quarantined.
+    pub quarantined: bool,
+    /// Its network.
+    pub network: Name,
+    /// Its hardware address.
+    pub mac: Mac,
+    /// Its fixed address.
+    pub ip: Ipv4Addr,
+    /// Its cake.
+    pub cake: Option<Name>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its BMC.
+    pub bmc: Option<BmcDocument>,
+    /// Its agent.
+    pub agent: AgentDocument,
+    /// Until when its lease is valid.
+    pub lease_until: Option<String>,
+    /// Its hardware.
+    pub hardware: Option<Hardware>,
+}
+
+/// A node's BMC.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BmcDocument {
+    /// The protocol.
+    pub driver: BmcDriver,
+    /// The address.
+    pub address: SocketAddr,
+    /// The account.
+    pub user: String,
+}
+
+/// A node's agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentDocument {
+    /// Whether its session is up.
+    pub connected: bool,
+    /// Where it last connected from.
+    pub peer: Option<SocketAddr>,
+    /// When it was last heard.
+    pub heard_at: Option<String>,
+}
+
+impl NodeDocument {
+    /// The document of `node` at `now`.
+    #[must_use]
+    pub fn new(node: &Node, now: UnixMs) -> Self {
+        let (stage, since) = stage_of(node);
+        #[allow(clippy::cast_precision_loss)]
+        let stage_s = since.map_or(0.0, |at| (now.since(at) / 100) as f64 / 10.0);
+        let spec = &node.spec;
+        NodeDocument {
+            name: spec.name.clone(),
+            id: node.id,
+            goal_reached: goal_reached(node),
+            desired: node.desired.iter().map(|(path, value)| (path.to_string(), value.to_string())).collect(),
+            observed: node.observed.iter().map(|(path, seen)| (path.to_string(), seen.value.to_string())).collect(),
+            stage,
+            stage_s,
+            step: node.in_flight.as_ref().map(|flight| flight.step.to_string()),
+            quarantined: node.retry.next == Some(crate::fact::Retry::Quarantined),
+            network: spec.network.clone(),
+            mac: spec.mac,
+            ip: spec.ip,
+            cake: spec.cake.clone(),
+            labels: spec.labels.clone(),
+            bmc: spec.bmc.as_ref().map(|bmc| BmcDocument {
+                driver: bmc.driver,
+                address: bmc.address,
+                user: bmc.user.clone(),
+            }),
+            agent: AgentDocument {
+                connected: node.agent.session.is_some(),
+                peer: node.agent.peer,
+                heard_at: node.agent.heard_at.map(|at| at.to_string()),
+            },
+            lease_until: node.lease.as_ref().map(|lease| lease.until.to_string()),
+            hardware: node.hardware.as_deref().cloned(),
+        }
+    }
+}
+
+/// How far a node has come: the last thing that is known of power, boot and run, in this order of precedence from
+/// the end, with the time since which it is so.
+fn stage_of(node: &Node) -> (String, Option<UnixMs>) {
+    use crate::model::VarPath;
+    let seen = |path: VarPath| node.observed.get(&path).map(|o| (o.value.to_string(), o.at));
+    if goal_reached(node) {
+        let since = node.marks.last().map(|m| m.at);
+        let word = match node.see_symbol(&VarPath::power()) {
+            Some("off") => "off",
+            _ => "running",
+        };
+        return (word.to_owned(), since);
+    }
+    match (seen(VarPath::power()), seen(VarPath::boot()), seen(VarPath::run())) {
+        (Some((power, at)), boot, _) if power == "off" => match boot {
+            Some((boot, at)) if boot == "armed" => (boot, Some(at)),
+            _ => (power, Some(at)),
+        },
+        (_, Some((boot, _)), Some((run, at))) if boot == "agent" => (run, Some(at)),
+        (_, Some((boot, at)), _) => (boot, Some(at)),
+        _ => ("unknown".to_owned(), node.marks.last().map(|m| m.at)),
+    }
+}
+
+/// A cluster's description, with node sets expanded and names not yet resolved.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApplyRequest {
+    /// The cluster's name.
+    pub cluster: Option<Name>,
+    /// Its networks.
+    pub networks: Vec<NetworkSpec>,
+    /// Its cakes.
+    pub cakes: Vec<CakeRequest>,
+    /// Its nodes.
+    pub nodes: Vec<NodeRequest>,
+}
+
+/// A cake, with its images by name or digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CakeRequest {
+    /// Its name.
+    pub name: Name,
+    /// Its images.
+    pub images: Vec<Name>,
+}
+
+/// A node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRequest {
+    /// Its name.
+    pub name: Name,
+    /// Its network.
+    pub network: Name,
+    /// Its hardware address.
+    pub mac: Mac,
+    /// Its fixed address.
+    pub ip: Ipv4Addr,
+    /// Its cake.
+    pub cake: Option<Name>,
+    /// Its BMC.
+    pub bmc: Option<BmcRequest>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A BMC with its password.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BmcRequest {
+    /// The protocol.
+    pub driver: BmcDriver,
+    /// The address and port.
+    pub address: SocketAddr,
+    /// The account.
+    pub user: String,
+    /// The password, in clear.
+    pub password: String,
+}
+
+impl std::fmt::Debug for BmcRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "BmcRequest({} {}@{})", self.driver, self.user, self.address)
+    }
+}
+
+/// What an apply changes, or would change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApplyAnswer {
+    /// The changes; empty when there is nothing to do.
+    pub changes: Vec<Change>,
+    /// Whether they were made.
+    pub applied: bool,
+}
+
+/// Goals to set by hand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GoalsRequest {
+    /// The nodes, as a node set.
+    pub nodes: String,
+    /// Values by variable path; nothing takes back what was set by hand.
+    pub goals: BTreeMap<String, Option<String>>,
+}
+
+/// What to do with the power of nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PowerVerb {
+    /// Power on, and run what the cake says.
+    On,
+    /// Stop what runs, and power off.
+    Off,
+    /// Off, then on again.
+    Cycle,
+}
+
+/// A request about the power of nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PowerRequest {
+    /// The nodes, as a node set.
+    pub nodes: String,
+    /// What to do.
+    pub power: PowerVerb,
+}
+
+/// A request that needs nothing but nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodesRequest {
+    /// The nodes, as a node set.
+    pub nodes: String,
+}
+
+/// A request was journaled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The nodes that it is about, as a node set.
+    pub nodes: String,
+    /// How many they are.
+    pub count: usize,
+    /// The journal's last fact of it.
+    pub seq: FactSeq,
+}
+
+/// What a BMC just said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PowerDocument {
+    /// The node.
+    pub name: Name,
+    /// What its BMC said.
+    pub power: Option<PowerState>,
+    /// Why it did not say anything.
+    pub problem: Option<String>,
+}
+
+/// The stages of a node's last boot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TimelineDocument {
+    /// The node.
+    pub name: Name,
+    /// Its id.
+    pub id: NodeId,
+    /// The stages.
+    pub stages: Vec<Stage>,
+}
+
+/// A machine that asked for an address and is no node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineDocument {
+    /// Its hardware address.
+    pub mac: Mac,
+    /// What asked.
+    pub client: String,
+    /// When it was first seen.
+    pub first_seen: String,
+    /// When it was last seen.
+    pub last_seen: String,
+}
+
+/// A fact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventDocument {
+    /// Its place in the journal.
+    pub seq: FactSeq,
+    /// When it was taken.
+    pub at: String,
+    /// When it was taken, in milliseconds since 1970.
+    pub at_ms: UnixMs,
+    /// The node's name, or its id when no node has it any more.
+    pub node: Option<String>,
+    /// Its source.
+    pub kind: String,
+    /// One sentence.
+    pub what: String,
+    /// All of it.
+    pub fact: Fact,
+}
+
+impl EventDocument {
+    /// The document of `stamped`, with the node's name from `state`.
+    #[must_use]
+    pub fn new(state: &State, stamped: &Stamped<Fact>) -> Self {
+        let name = |id: NodeId| state.node(id).map_or_else(|| id.to_string(), |node| node.spec.name.to_string());
+        EventDocument {
+            seq: stamped.seq,
+            at: stamped.at.to_string(),
+            at_ms: stamped.at,
+            node: stamped.fact.node().map(name),
+            kind: stamped.fact.kind().to_owned(),
+            what: stamped.fact.sentence(),
+            fact: stamped.fact.clone(),
+        }
+    }
+}
+
+/// Something that could not be done (RFC 9457).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// What kind of problem, as a stable word under `urn:bootes:problem:`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The kind, for people.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What happened, to what, and what to do.
+    pub detail: String,
+}

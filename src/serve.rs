@@ -1,0 +1,332 @@
+//! The appliance: the only file that names every protocol. It binds everything, and then starts everything.
+//!
+//! A failure to bind is reported before anything runs. Shutdown is one token that every task hears; the engine stops
+//! last, so that what the edges still had to say is journaled.
+//!
+//! Absent on purpose: any decision.
+
+use std::fs::{self, File};
+use std::io::{self, IsTerminal};
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::boot::answer::Services;
+use crate::boot::dhcp;
+use crate::boot::http::{self, HttpContext, HttpOptions, ImageFile, ImageFiles};
+use crate::boot::radv;
+use crate::boot::script::{BootSettings, KernelArgumentError};
+use crate::boot::tftp;
+use crate::config::Appliance;
+use crate::config::appliance::RouterAdvertisements;
+use crate::engine::Engine;
+use crate::journal::{Journal, JournalError};
+use crate::layer::store::{Store, StoreError};
+use crate::model::limits::ACTIONS_PER_MODULE_MAX;
+use crate::plan::{Graph, GraphError, Mutation};
+use crate::port::{FactFeed, FactSender, Module, ModuleContext, StateReader, fact_channel};
+use crate::power::PowerModule;
+use crate::power::vault::{Vault, VaultError};
+use crate::sync::identity::{Identity, IdentityError};
+use crate::{api, sync};
+
+/// Sets the log's levels, for instance `debug` or `info,bootes::boot=debug`.
+const LOG_VARIABLE: &str = "BOOTES_LOG";
+/// The lock's file in the state directory.
+const LOCK_FILE: &str = "lock";
+/// Open files that are asked for, where the hard limit allows as many.
+const OPEN_FILES_WANTED: u64 = 65_536;
+/// How long tasks may take to end; then the process ends without them.
+const SHUTDOWN_WAIT: Duration = Duration::from_secs(5);
+
+/// Why the appliance cannot start.
+#[derive(Debug, Error)]
+enum ServeError {
+    #[error("{0}")]
+    Config(#[from] crate::config::ConfigError),
+    #[error("the state directory {} cannot be used: {source}; make it writable for the appliance", path.display())]
+    StateDir { path: PathBuf, source: io::Error },
+    #[error("another appliance uses the state directory {}; stop that one first, or give this one a directory of its own", path.display())]
+    Locked { path: PathBuf },
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Argument(#[from] KernelArgumentError),
+    #[error(transparent)]
+    Dhcp(#[from] dhcp::DhcpError),
+    #[error(transparent)]
+    Tftp(#[from] tftp::TftpError),
+    #[error(transparent)]
+    Loaders(#[from] tftp::RootsError),
+    #[error(transparent)]
+    Http(#[from] http::HttpError),
+    #[error(transparent)]
+    Agents(#[from] sync::BindError),
+    #[error(transparent)]
+    Api(#[from] api::ApiError),
+    #[error("the program's run time could not be started: {0}")]
+    Runtime(io::Error),
+}
+
+/// Runs the appliance until it is told to stop.
+#[must_use]
+pub fn run(config: &Path) -> ExitCode {
+    match start(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bootes serve: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(config: &Path) -> Result<(), ServeError> {
+    let config = Appliance::read(config)?;
+    start_log();
+    make_state_dir(&config.state_dir)?;
+    let _lock = lock(&config.state_dir)?;
+    raise_open_files();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServeError::Runtime)?;
+    let ended = runtime.block_on(appliance(config));
+    // A request to a BMC or a file read may still be under way; nothing that it would tell is waited for.
+    runtime.shutdown_timeout(SHUTDOWN_WAIT);
+    ended
+}
+
+/// One line a record on the standard error, at the level of [`LOG_VARIABLE`].
+fn start_log() {
+    use tracing_subscriber::filter::Targets;
+    use tracing_subscriber::layer::SubscriberExt;
+    use tracing_subscriber::util::SubscriberInitExt;
+
+    let asked = std::env::var(LOG_VARIABLE).ok();
+    let levels = asked.as_deref().and_then(|text| text.parse::<Targets>().ok());
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    let fallback = || Targets::new().with_default(tracing::Level::INFO);
+    tracing_subscriber::registry().with(lines).with(levels.unwrap_or_else(fallback)).init();
+}
+
+fn make_state_dir(path: &Path) -> Result<(), ServeError> {
+    let failed = |source| ServeError::StateDir { path: path.to_owned(), source };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed)
+}
+
+/// Two appliances on one journal would each undo the other's work.
+fn lock(state_dir: &Path) -> Result<Flock<File>, ServeError> {
+    let path = state_dir.join(LOCK_FILE);
+    let failed = |source| ServeError::StateDir { path: path.clone(), source };
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| ServeError::Locked { path: state_dir.to_owned() })
+}
+
+/// Every transfer and every session is an open file; the usual soft limit of 1,024 is for other times.
+fn raise_open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard.min(OPEN_FILES_WANTED), hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files could not be raised; many machines at once may be refused");
+    }
+}
+
+/// Everything that listens, bound and not yet running.
+struct Bound {
+    api: api::Bound,
+    dhcp: dhcp::Bound,
+    radv: Vec<radv::Bound>,
+    tftp: tftp::Bound,
+    http: http::Bound,
+    agents: sync::SyncModule,
+}
+
+async fn appliance(config: Appliance) -> Result<(), ServeError> {
+    let vault = Arc::new(Vault::open(&config.state_dir)?);
+    let identity = Arc::new(Identity::open(&config.state_dir)?);
+    let store = Store::open(&config.images_store)?;
+    let settings = Arc::new(boot_settings(&config, &identity)?);
+    let graph = Graph::build(all_mutations())?;
+    let bound = bind(&config, &settings, identity).await?;
+
+    let journal = Journal::open(&config.state_dir)?;
+    let policy = config.engine.policy();
+    let mut engine = Engine::replay(journal, graph.clone(), policy.clone())?;
+    let (facts, receiver) = fact_channel();
+    let state = StateReader(engine.snapshots());
+    let feed = FactFeed(engine.feed());
+    let shutdown = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+
+    let (power, power_handle) = PowerModule::new(vault.clone(), config.power_poll);
+    let edges = Edges { facts: facts.clone(), state: state.clone(), shutdown: shutdown.clone() };
+    let modules: Vec<Box<dyn Module>> = vec![Box::new(power), Box::new(bound.agents)];
+    for module in modules {
+        let (actions, context) = edges.module();
+        engine.add_module(module.name(), actions);
+        module.start(context, &mut tasks);
+    }
+    let services = Services { tftp: tftp_address(&config), http: config.http_listen };
+    tasks.spawn(bound.dhcp.run(facts.clone(), state.clone(), services, shutdown.clone()));
+    for radv in bound.radv {
+        tasks.spawn(radv.run(shutdown.clone()));
+    }
+    let loaders = Arc::new(tftp::Roots::new([config.boot.loaders.clone()])?);
+    let report = tftp::report::reporter(facts.clone(), state.clone());
+    tasks.spawn(bound.tftp.run(loaders, report, shutdown.clone()));
+    let context = HttpContext { facts: facts.clone(), state: state.clone(), images: Arc::new(Images(store)) };
+    tasks.spawn(bound.http.run(context, shutdown.clone()));
+    let context = api::Context {
+        facts,
+        state,
+        feed,
+        power: power_handle,
+        vault,
+        graph,
+        policy,
+        image_store: config.images_store.clone(),
+        state_dir: config.state_dir.clone(),
+    };
+    tasks.spawn(bound.api.run(context, shutdown.clone()));
+
+    let engine_shutdown = CancellationToken::new();
+    let engine_thread = run_engine(engine, receiver, engine_shutdown.clone())?;
+    tracing::info!(config = %config.state_dir.display(), "the appliance serves");
+    wait_for_stop().await;
+    tracing::info!("the appliance stops");
+    shutdown.cancel();
+    let ended = tokio::time::timeout(SHUTDOWN_WAIT, async { while tasks.join_next().await.is_some() {} }).await;
+    if ended.is_err() {
+        tracing::warn!("some tasks did not end in time");
+    }
+    engine_shutdown.cancel();
+    // The engine has journaled what it got when its thread ends; a panic in it has been reported already.
+    let _ = tokio::task::spawn_blocking(move || engine_thread.join()).await;
+    Ok(())
+}
+
+/// The engine blocks on the disk, so it has a thread of its own.
+fn run_engine(
+    engine: Engine,
+    facts: crate::port::FactReceiver,
+    shutdown: CancellationToken,
+) -> Result<std::thread::JoinHandle<()>, ServeError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(ServeError::Runtime)?;
+    std::thread::Builder::new()
+        .name("engine".into())
+        .spawn(move || runtime.block_on(engine.run(facts, shutdown)))
+        .map_err(ServeError::Runtime)
+}
+
+/// What every edge is given.
+struct Edges {
+    facts: FactSender,
+    state: StateReader,
+    shutdown: CancellationToken,
+}
+
+impl Edges {
+    fn module(&self) -> (mpsc::Sender<crate::port::Action>, ModuleContext) {
+        let (sender, actions) = mpsc::channel(ACTIONS_PER_MODULE_MAX);
+        let (facts, state, shutdown) = (self.facts.clone(), self.state.clone(), self.shutdown.clone());
+        (sender, ModuleContext { facts, state, actions, shutdown })
+    }
+}
+
+fn all_mutations() -> Vec<Mutation> {
+    [crate::power::mutations::mutations(), crate::boot::mutations::mutations(), sync::mutations::mutations()].concat()
+}
+
+async fn bind(config: &Appliance, settings: &Arc<BootSettings>, identity: Arc<Identity>) -> Result<Bound, ServeError> {
+    let api = api::bind(config.api_listen).await?;
+    let dhcp = dhcp::bind(&dhcp::ServerOptions { interfaces: config.dhcp_interfaces.clone() })?;
+    let tftp = tftp::bind(config.tftp_listen, tftp::ServerOptions::default())?;
+    let http = http::bind(HttpOptions::new(config.http_listen, settings.clone()))?;
+    let ms = |ms: u64| u32::try_from(ms).unwrap_or(u32::MAX);
+    let agents = &config.agents;
+    let timing = sync::Timing { hello_interval_ms: ms(agents.hello_ms), dead_interval_ms: ms(agents.dead_ms) };
+    let agents = sync::bind(&[config.agents.listen], &[], identity, timing)?;
+    Ok(Bound { api, dhcp, radv: bind_radv(config), tftp, http, agents })
+}
+
+/// Without these machines boot all the same, only later: where IPv6 is switched off they cannot be had, and that is
+/// no reason not to start.
+fn bind_radv(config: &Appliance) -> Vec<radv::Bound> {
+    let mut bound = Vec::new();
+    if config.router_advertisements == RouterAdvertisements::Off {
+        return bound;
+    }
+    for interface in &config.dhcp_interfaces {
+        match radv::bind(interface) {
+            Ok(radv) => bound.push(radv),
+            Err(error) => tracing::warn!(%error, "machines may wait for an IPv6 router"),
+        }
+    }
+    bound
+}
+
+fn boot_settings(config: &Appliance, identity: &Identity) -> Result<BootSettings, ServeError> {
+    let extra: Result<_, KernelArgumentError> = config.boot.arguments.iter().map(|word| word.parse()).collect();
+    Ok(BootSettings {
+        http: config.http_listen,
+        agents: vec![config.agents.listen],
+        ca: identity.ca_digest(),
+        console: Some(config.boot.console.parse()?),
+        extra_arguments: extra?,
+        kernel: config.boot.layer0.join("vmlinuz"),
+        initramfs: config.boot.layer0.join("initramfs"),
+        loaders: config.boot.loaders.clone(),
+    })
+}
+
+fn tftp_address(config: &Appliance) -> Ipv4Addr {
+    match config.tftp_listen.ip() {
+        IpAddr::V4(address) => address,
+        IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
+    }
+}
+
+/// The image store as HTTP boot sees it.
+struct Images(Store);
+
+impl ImageFiles for Images {
+    fn path(&self, file: ImageFile) -> Option<PathBuf> {
+        match file {
+            ImageFile::Manifest(image) => Some(self.0.manifest_path(&image)),
+            ImageFile::Blob(image) => Some(self.0.blob_path(&image)),
+        }
+    }
+}
+
+async fn wait_for_stop() {
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signals) => {
+                signals.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = terminated => {}
+        // Where the signal cannot be heard there is only the other one.
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}

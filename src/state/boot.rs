@@ -1,0 +1,110 @@
+//! What packets, files and BMCs tell about a boot, folded.
+
+use super::node::{Lease, Mark, Node, StateSource};
+use crate::fact::{BootClient, BootFile, DhcpEvent, DhcpFact, FileEvent, FileFact, PowerEvent, PowerOrder, PowerState};
+use crate::model::{UnixMs, Value, VarPath};
+
+pub(super) fn apply_dhcp(node: &mut Node, at: UnixMs, fact: &DhcpFact) {
+    let sentence = crate::fact::Fact::Dhcp(fact.clone()).sentence();
+    node.last.dhcp = Some((at, fact.client, sentence));
+    let DhcpEvent::Leased { ip, lease_s, .. } = &fact.event else {
+        // The first packet of a new boot is evidence of it, whether or not the client goes on to take the lease.
+        if let DhcpEvent::Offered { .. } = &fact.event
+            && matches!(fact.client, BootClient::PxeRom(_) | BootClient::HttpRom(_))
+        {
+            boot_seen(node, at, "rom");
+        }
+        return;
+    };
+    node.lease = Some(Lease { ip: *ip, at, until: at.plus(u64::from(*lease_s) * 1000) });
+    match fact.client {
+        BootClient::PxeRom(_) | BootClient::HttpRom(_) => {
+            node.mark(at, Mark::FirmwareDhcp);
+            boot_seen(node, at, "rom");
+        }
+        BootClient::Ipxe(_) => {
+            node.mark(at, Mark::LoaderDhcp);
+            boot_seen(node, at, "loader");
+        }
+        BootClient::Other => {}
+    }
+}
+
+pub(super) fn apply_file(node: &mut Node, at: UnixMs, fact: &FileFact) {
+    let sentence = crate::fact::Fact::File(fact.clone()).sentence();
+    node.last.file = Some((at, sentence));
+    let FileEvent::Sent { .. } = fact.event else { return };
+    match &fact.file {
+        BootFile::Loader => {
+            node.mark(at, Mark::LoaderSent);
+            boot_seen(node, at, "loader");
+        }
+        BootFile::Script { token } => {
+            node.token = Some(*token);
+            node.mark(at, Mark::ScriptSent);
+            boot_seen(node, at, "loader");
+        }
+        BootFile::Kernel => {
+            node.mark(at, Mark::KernelSent);
+            boot_seen(node, at, "kernel");
+        }
+        BootFile::Initramfs => {
+            node.mark(at, Mark::InitramfsSent);
+            boot_seen(node, at, "kernel");
+        }
+        BootFile::Image | BootFile::Unknown => {}
+    }
+}
+
+pub(super) fn apply_power(node: &mut Node, at: UnixMs, event: &PowerEvent) {
+    match event {
+        PowerEvent::Status { power } => {
+            node.last.bmc = Some((at, format!("power is {}", power.as_str())));
+            node.last.bmc_problem = None;
+            // An agent that is heard is better evidence than a BMC that says off without having been told so: when the
+            // machine really has no power the session ends within seconds, and then the BMC is asked again.
+            if *power == PowerState::Off && node.agent.session.is_some() && node.ordered_off_at.is_none() {
+                return;
+            }
+            node.ordered_off_at = None;
+            let value = Value::symbol(power.as_str());
+            node.observe(at, VarPath::power(), value, StateSource::Bmc);
+            if node.see_symbol(&VarPath::power()) == Some("off") {
+                node.request = None;
+            }
+        }
+        PowerEvent::Accepted { order } => {
+            node.last.bmc = Some((at, format!("accepted: {order}")));
+            node.last.bmc_problem = None;
+            match order {
+                PowerOrder::Arm => {
+                    node.mark(at, Mark::Armed);
+                    node.observe(at, VarPath::boot(), Value::symbol("armed"), StateSource::Bmc);
+                }
+                PowerOrder::On => node.mark(at, Mark::PowerOnAccepted),
+                PowerOrder::Off => node.ordered_off_at = Some(at),
+                PowerOrder::Probe => {}
+            }
+        }
+        PowerEvent::Failed { order, problem, detail } => {
+            node.ordered_off_at = None;
+            node.last.bmc = Some((at, format!("{order} failed: {detail}")));
+            node.last.bmc_problem = Some(*problem);
+        }
+    }
+}
+
+/// A packet or a file shows how far a boot has come. While an agent's session is up, that agent is believed and the
+/// packet is only kept in mind; and a machine whose power is said to be off, but which asks for files, is looked at again.
+fn boot_seen(node: &mut Node, at: UnixMs, stage: &str) {
+    if node.agent.session.is_some() {
+        node.agent.boot_seen_since = Some(Value::symbol(stage));
+        return;
+    }
+    if node.spec.bmc.is_none() {
+        node.observe(at, VarPath::power(), Value::symbol("on"), StateSource::Implied);
+    } else if node.see_symbol(&VarPath::power()) == Some("off") {
+        node.forget(&VarPath::power());
+    }
+    node.observe(at, VarPath::boot(), Value::symbol(stage), StateSource::Boot);
+}

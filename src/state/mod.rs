@@ -1,0 +1,166 @@
+//! The fold: everything that is known of the cluster, as the sum of its facts.
+//!
+//! [`State::apply`] is the only thing that changes a [`State`], and it depends on the fact alone: the same
+//! journal gives the same state, always. Maps are persistent (they share what did not change), so a snapshot
+//! for a reader costs one pointer and a turn of the engine can be taken back when the journal refuses it.
+//!
+//! Absent on purpose: decisions. That a node is at its goal, or what is to be done, is `plan`'s to say.
+
+mod agent;
+mod boot;
+mod engine;
+mod node;
+mod observe;
+mod operator;
+#[cfg(test)]
+mod tests;
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use serde::{Deserialize, Serialize};
+
+pub use node::{
+    AgentLink, Attempt, ConsoleTail, InFlight, Last, Lease, Mark, Marked, Node, Observed, Request, RetryState,
+    StateSource,
+};
+
+use crate::fact::{ApplianceFact, BootClient, DhcpRefusal, Fact, Stamped};
+use crate::model::limits::UNKNOWN_MACHINES_MAX;
+use crate::model::{CakeSpec, FactSeq, Mac, Name, NetworkSpec, NodeId, UnixMs};
+
+/// Everything that is known, up to one fact.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// The last fact that is in it.
+    pub seq: FactSeq,
+    /// The cluster's name, once it was described.
+    pub cluster: Option<Name>,
+    /// Networks by name.
+    pub networks: OrdMap<Name, Arc<NetworkSpec>>,
+    /// Cakes by name.
+    pub cakes: OrdMap<Name, Arc<CakeSpec>>,
+    /// Nodes by id.
+    pub nodes: OrdMap<NodeId, Arc<Node>>,
+    /// Node ids by name.
+    pub by_name: OrdMap<Name, NodeId>,
+    /// Node ids by hardware address.
+    pub by_mac: OrdMap<Mac, NodeId>,
+    /// Node ids by fixed address.
+    pub by_ip: OrdMap<Ipv4Addr, NodeId>,
+    /// Machines that asked for an address and are no node.
+    pub unknown: OrdMap<Mac, UnknownMachine>,
+    /// When the appliance was last started.
+    pub started_at: UnixMs,
+}
+
+/// A machine that asked for an address and is no node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnknownMachine {
+    /// When it was first seen.
+    pub first_seen: UnixMs,
+    /// When it was last seen.
+    pub last_seen: UnixMs,
+    /// What asked.
+    pub client: BootClient,
+    /// How often it was seen, as far as it was journaled.
+    pub times: u64,
+}
+
+impl State {
+    /// Takes in one fact.
+    pub fn apply(&mut self, stamped: &Stamped<Fact>) {
+        self.seq = stamped.seq;
+        let at = stamped.at;
+        match &stamped.fact {
+            Fact::Appliance(ApplianceFact::Started { .. }) => self.appliance_started(at),
+            Fact::Appliance(_) | Fact::Malformed(_) | Fact::Outcome(_) => {}
+            Fact::Operator(fact) => operator::apply(self, at, &fact.event),
+            Fact::Dhcp(fact) => match fact.node {
+                Some(node) => self.change(node, |n| boot::apply_dhcp(n, at, fact)),
+                None => self.note_unknown(at, fact),
+            },
+            Fact::File(fact) => {
+                if let Some(node) = fact.node {
+                    self.change(node, |n| boot::apply_file(n, at, fact));
+                }
+            }
+            Fact::Power(fact) => self.change(fact.node, |n| boot::apply_power(n, at, &fact.event)),
+            Fact::Agent(fact) => {
+                if let Some(node) = fact.node {
+                    self.change(node, |n| agent::apply(n, at, fact));
+                }
+            }
+            Fact::Engine(fact) => self.change(fact.node, |n| engine::apply(n, at, &fact.event)),
+        }
+    }
+
+    /// The node with this id.
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> Option<&Arc<Node>> {
+        self.nodes.get(&id)
+    }
+
+    /// The node with this name.
+    #[must_use]
+    pub fn node_named(&self, name: &Name) -> Option<&Arc<Node>> {
+        self.nodes.get(self.by_name.get(name)?)
+    }
+
+    /// The node that has this hardware address.
+    #[must_use]
+    pub fn node_with_mac(&self, mac: Mac) -> Option<&Arc<Node>> {
+        self.nodes.get(self.by_mac.get(&mac)?)
+    }
+
+    /// The node that has this fixed address.
+    #[must_use]
+    pub fn node_with_ip(&self, ip: Ipv4Addr) -> Option<&Arc<Node>> {
+        self.nodes.get(self.by_ip.get(&ip)?)
+    }
+
+    /// The network that the node boots from.
+    #[must_use]
+    pub fn network_of(&self, node: &Node) -> Option<&Arc<NetworkSpec>> {
+        self.networks.get(&node.spec.network)
+    }
+
+    fn change(&mut self, id: NodeId, change: impl FnOnce(&mut Node)) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            change(Arc::make_mut(node));
+        }
+    }
+
+    /// Connections ended with the process, and a machine may have lost its power meanwhile: both are looked at
+    /// again before anything is done. How far a boot had come is kept; its next packet will correct it.
+    fn appliance_started(&mut self, at: UnixMs) {
+        self.started_at = at;
+        let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
+        for id in ids {
+            self.change(id, |node| node.forget_what_may_have_changed());
+        }
+    }
+
+    fn note_unknown(&mut self, at: UnixMs, fact: &crate::fact::DhcpFact) {
+        use crate::fact::DhcpEvent::Ignored;
+        if !matches!(fact.event, Ignored { reason: DhcpRefusal::UnknownMachine }) {
+            return;
+        }
+        if self.unknown.len() >= UNKNOWN_MACHINES_MAX && !self.unknown.contains_key(&fact.mac) {
+            let oldest = self.unknown.iter().min_by_key(|(_, m)| m.last_seen).map(|(mac, _)| *mac);
+            if let Some(oldest) = oldest {
+                self.unknown.remove(&oldest);
+            }
+        }
+        let machine = self.unknown.entry(fact.mac).or_insert(UnknownMachine {
+            first_seen: at,
+            last_seen: at,
+            client: fact.client,
+            times: 0,
+        });
+        machine.last_seen = at;
+        machine.client = fact.client;
+        machine.times += 1;
+    }
+}

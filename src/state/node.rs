@@ -1,0 +1,310 @@
+//! One node: what is wanted of it, what was seen of it, and what is under way.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fact::{BmcProblem, BootClient, FailReason, Retry, StepName};
+use crate::model::hardware::Hardware;
+use crate::model::limits::{ATTEMPTS_KEPT_MAX, CONSOLE_LINE_BYTES_MAX, CONSOLE_LINES_KEPT_MAX, TIMELINE_MARKS_MAX};
+use crate::model::{Digest, Generation, Name, NodeId, NodeSpec, Revision, UnixMs, Value, VarPath};
+
+/// Everything that is known of one node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// Its id.
+    pub id: NodeId,
+    /// Its description.
+    pub spec: Arc<NodeSpec>,
+    /// What is wanted: the description's goals, with what was set by hand standing before them.
+    pub desired: BTreeMap<VarPath, Value>,
+    /// What was set by hand.
+    pub by_hand: BTreeMap<VarPath, Value>,
+    /// What was seen; a variable that is not here is unknown.
+    pub observed: BTreeMap<VarPath, Observed>,
+    /// Something to be done once, before the goal counts again.
+    pub request: Option<Request>,
+    /// The step under way.
+    pub in_flight: Option<InFlight>,
+    /// Counts the steps that were started.
+    pub generation: Generation,
+    /// Failures since the goal was last reached.
+    pub retry: RetryState,
+    /// Whether every goal was met when the engine last looked.
+    pub at_goal: bool,
+    /// When its BMC accepted to power it off, until it is off.
+    #[serde(default)]
+    pub ordered_off_at: Option<UnixMs>,
+    /// Its agent.
+    pub agent: AgentLink,
+    /// The digest of the join token of its present boot, until it is used.
+    pub token: Option<Digest>,
+    /// Its lease.
+    pub lease: Option<Lease>,
+    /// Its hardware, as its agent last reported it.
+    pub hardware: Option<Arc<Hardware>>,
+    /// The stages of its last boots, oldest first.
+    pub marks: Vec<Marked>,
+    /// The last thing seen of each source, as evidence.
+    pub last: Last,
+}
+
+/// A value that was seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    /// The value.
+    pub value: Value,
+    /// When it became so.
+    pub at: UnixMs,
+    /// Counts the changes of this variable.
+    pub revision: Revision,
+    /// Who saw it.
+    pub source: StateSource,
+}
+
+/// Who saw a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StateSource {
+    /// A boot service.
+    Boot,
+    /// The node's BMC.
+    Bmc,
+    /// The node's agent.
+    Agent,
+    /// The engine, from the failure of a step.
+    Engine,
+    /// It follows from another value.
+    Implied,
+}
+
+/// Something to be done once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Go through power off.
+    Cycle,
+}
+
+/// A step under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InFlight {
+    /// The step.
+    pub step: StepName,
+    /// Which request.
+    pub generation: Generation,
+    /// When it was started.
+    pub started_at: UnixMs,
+    /// When it is taken for failed.
+    pub deadline: UnixMs,
+}
+
+/// Failures since the goal was last reached.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryState {
+    /// Failures that count against the budget.
+    pub counted: u32,
+    /// All failures in a row; they set the pause before the next try.
+    pub in_a_row: u32,
+    /// When the node is tried again.
+    pub next: Option<Retry>,
+    /// The last failures, oldest first.
+    pub attempts: Vec<Attempt>,
+}
+
+/// One failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// When it failed.
+    pub at: UnixMs,
+    /// What failed.
+    pub step: StepName,
+    /// Why.
+    pub reason: FailReason,
+}
+
+/// What is known of a node's agent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentLink {
+    /// The digest of the certificate that it was given at its last join.
+    pub certificate: Option<Digest>,
+    /// Its session, while there is one.
+    pub session: Option<u64>,
+    /// Where it last connected from.
+    pub peer: Option<SocketAddr>,
+    /// When it was last heard, as far as it was journaled.
+    pub heard_at: Option<UnixMs>,
+    /// How far a boot was seen to come while the session still seemed to be up: the machine has restarted, or
+    /// another machine pretends to be it. It counts when the session ends.
+    pub boot_seen_since: Option<Value>,
+}
+
+/// An address given to a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The address.
+    pub ip: Ipv4Addr,
+    /// When it was last given.
+    pub at: UnixMs,
+    /// When it ends.
+    pub until: UnixMs,
+}
+
+/// A stage of a boot with its time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marked {
+    /// When it was reached.
+    pub at: UnixMs,
+    /// The stage.
+    pub mark: Mark,
+}
+
+/// The stages of a boot, as they are seen from the appliance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mark {
+    /// The BMC accepted to boot from the network: a boot begins.
+    Armed,
+    /// The BMC accepted to power on.
+    PowerOnAccepted,
+    /// The BMC says that power is on.
+    PowerOn,
+    /// The firmware asked for an address and got it.
+    FirmwareDhcp,
+    /// The loader was sent.
+    LoaderSent,
+    /// The loader asked for an address and got it.
+    LoaderDhcp,
+    /// The node's script was sent.
+    ScriptSent,
+    /// The kernel was sent.
+    KernelSent,
+    /// Layer 0 was sent.
+    InitramfsSent,
+    /// The agent joined.
+    AgentJoined,
+    /// The agent is in step.
+    InSync,
+    /// An image runs.
+    ImageActive(Name),
+    /// An image was stopped.
+    ImageIdle(Name),
+    /// The agent said good-bye.
+    AgentLeft,
+    /// The agent was lost.
+    AgentLost,
+    /// The BMC says that power is off.
+    PowerOff,
+    /// Every goal is met.
+    GoalReached,
+}
+
+/// The last thing seen of each source.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Last {
+    /// The last DHCP exchange.
+    pub dhcp: Option<(UnixMs, BootClient, String)>,
+    /// The last file.
+    pub file: Option<(UnixMs, String)>,
+    /// The last answer of the BMC.
+    pub bmc: Option<(UnixMs, String)>,
+    /// What is wrong with the BMC since its last good answer.
+    pub bmc_problem: Option<BmcProblem>,
+    /// The last join that was refused.
+    pub join_refused: Option<(UnixMs, String)>,
+    /// The last lines of the console.
+    pub console: ConsoleTail,
+}
+
+/// The last lines of a console.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsoleTail {
+    /// When the last line came.
+    pub at: Option<UnixMs>,
+    /// The lines, oldest first.
+    pub lines: Vec<String>,
+}
+
+impl ConsoleTail {
+    pub(super) fn push(&mut self, at: UnixMs, lines: &[String]) {
+        self.at = Some(at);
+        self.lines.extend(lines.iter().map(|l| l.chars().take(CONSOLE_LINE_BYTES_MAX).collect()));
+        let over = self.lines.len().saturating_sub(CONSOLE_LINES_KEPT_MAX);
+        self.lines.drain(..over);
+    }
+}
+
+impl Node {
+    pub(super) fn new(id: NodeId, spec: NodeSpec) -> Self {
+        Node {
+            id,
+            spec: Arc::new(spec),
+            desired: BTreeMap::new(),
+            by_hand: BTreeMap::new(),
+            observed: BTreeMap::new(),
+            request: None,
+            in_flight: None,
+            generation: Generation(0),
+            retry: RetryState::default(),
+            at_goal: false,
+            ordered_off_at: None,
+            agent: AgentLink::default(),
+            token: None,
+            lease: None,
+            hardware: None,
+            marks: Vec::new(),
+            last: Last::default(),
+        }
+    }
+
+    /// What is known of a variable.
+    #[must_use]
+    pub fn see(&self, path: &VarPath) -> Option<&Value> {
+        self.observed.get(path).map(|o| &o.value)
+    }
+
+    /// What is known of a finite variable.
+    #[must_use]
+    pub fn see_symbol(&self, path: &VarPath) -> Option<&str> {
+        self.see(path).and_then(Value::as_symbol)
+    }
+
+    /// The images that the node should run or is seen to have, by name.
+    #[must_use]
+    pub fn images(&self) -> Vec<Name> {
+        let mut names: Vec<Name> = self
+            .desired
+            .keys()
+            .chain(self.observed.keys())
+            .filter_map(VarPath::as_image)
+            .filter(|(_, field)| *field == "state")
+            .map(|(name, _)| name)
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// The marks of the last boot: from when it was armed, or all that are kept.
+    #[must_use]
+    pub fn last_boot(&self) -> &[Marked] {
+        let start = self.marks.iter().rposition(|m| m.mark == Mark::Armed).unwrap_or(0);
+        self.marks.get(start..).unwrap_or_default()
+    }
+
+    pub(super) fn mark(&mut self, at: UnixMs, mark: Mark) {
+        if self.marks.len() >= TIMELINE_MARKS_MAX {
+            self.marks.remove(0);
+        }
+        self.marks.push(Marked { at, mark });
+    }
+
+    pub(super) fn note_attempt(&mut self, attempt: Attempt) {
+        if self.retry.attempts.len() >= ATTEMPTS_KEPT_MAX {
+            self.retry.attempts.remove(0);
+        }
+        self.retry.attempts.push(attempt);
+    }
+}

@@ -1,0 +1,101 @@
+//! What one observed value says about others: power off ends a boot, a boot's start ends what ran before.
+//!
+//! Every change of an observed variable goes through [`Node::observe`] or [`Node::forget`], so these rules hold
+//! wherever a fact came from.
+
+use super::node::{Mark, Node, Observed, StateSource};
+use crate::model::{Revision, UnixMs, Value, VarPath};
+
+impl Node {
+    /// Takes in that the variable at `path` has this value, and what follows from it.
+    pub(super) fn observe(&mut self, at: UnixMs, path: VarPath, value: Value, source: StateSource) {
+        let before = self.see_symbol(&path).map(str::to_owned);
+        let changed = self.see(&path) != Some(&value);
+        let symbol = value.as_symbol().unwrap_or_default().to_owned();
+        self.store(at, path.clone(), value, source);
+        match path.as_str() {
+            "power" => self.power_seen(at, before.as_deref(), &symbol),
+            "boot" if symbol != "agent" => self.forget_run(),
+            "boot" if changed => self.forget(&VarPath::run()),
+            "run" if changed && symbol == "sync" => self.mark(at, Mark::InSync),
+            "run" if symbol == "lost" => self.forget_images(),
+            _ => self.image_seen(at, &path, before.as_deref(), &symbol),
+        }
+    }
+
+    /// Takes in that the variable at `path` is not known any more.
+    pub(super) fn forget(&mut self, path: &VarPath) {
+        self.observed.remove(path);
+    }
+
+    /// What may have changed while the appliance did not look: sessions, power, and what agents would have told.
+    pub(super) fn forget_what_may_have_changed(&mut self) {
+        self.in_flight = None;
+        self.agent.session = None;
+        self.at_goal = false;
+        self.forget(&VarPath::power());
+        self.forget_run();
+    }
+
+    /// The agent's session ended without a good-bye. What it told is no longer known; whether the machine still has
+    /// power is the first thing to find out. What was seen of a new boot meanwhile now counts.
+    pub(super) fn agent_gone(&mut self, at: UnixMs) {
+        self.agent.session = None;
+        self.forget_run();
+        self.forget(&VarPath::power());
+        if let Some(boot) = self.agent.boot_seen_since.take() {
+            self.observe(at, VarPath::boot(), boot, StateSource::Boot);
+        }
+    }
+
+    fn store(&mut self, at: UnixMs, path: VarPath, value: Value, source: StateSource) {
+        let last = self.observed.get(&path);
+        if last.is_some_and(|o| o.value == value) {
+            return;
+        }
+        let revision = last.map_or(Revision(1), |o| o.revision.next());
+        self.observed.insert(path, Observed { value, at, revision, source });
+    }
+
+    fn power_seen(&mut self, at: UnixMs, before: Option<&str>, now: &str) {
+        let boot = self.see_symbol(&VarPath::boot()).map(str::to_owned);
+        match (before, now) {
+            (Some("off"), "off") | (Some("on"), "on") => {}
+            // An order to boot from the network outlives an appliance that was restarted before it powered on.
+            (None, "off") if boot.as_deref() == Some("armed") => self.forget_run(),
+            (_, "off") => {
+                self.agent.session = None;
+                self.agent.boot_seen_since = None;
+                self.store(at, VarPath::boot(), Value::symbol("idle"), StateSource::Implied);
+                self.forget_run();
+                if before.is_some() {
+                    self.mark(at, Mark::PowerOff);
+                }
+            }
+            // Somebody else powered it on: what it boots is not known.
+            (_, "on") if boot.as_deref() == Some("idle") => self.forget(&VarPath::boot()),
+            (Some("off"), "on") => self.mark(at, Mark::PowerOn),
+            _ => {}
+        }
+    }
+
+    fn image_seen(&mut self, at: UnixMs, path: &VarPath, before: Option<&str>, now: &str) {
+        let Some((image, "state")) = path.as_image() else { return };
+        match (before, now) {
+            (Some("active"), "active") => {}
+            (_, "active") => self.mark(at, Mark::ImageActive(image)),
+            (Some("active"), "idle") => self.mark(at, Mark::ImageIdle(image)),
+            _ => {}
+        }
+    }
+
+    /// What an agent told of itself and its images is not known any more.
+    pub(super) fn forget_run(&mut self) {
+        self.forget(&VarPath::run());
+        self.forget_images();
+    }
+
+    fn forget_images(&mut self) {
+        self.observed.retain(|path, _| path.as_image().is_none());
+    }
+}

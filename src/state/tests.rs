@@ -1,0 +1,306 @@
+//! The fold, fact by fact, where a wrong answer would harm a node; and the facts' stored form.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use uuid::Uuid;
+
+use super::*;
+use crate::fact::{
+    AgentEvent, AgentFact, Architecture, BmcProblem, BootFile, Counted, DhcpEvent, DhcpFact, EngineEvent, EngineFact,
+    FailReason, FileEvent, FileFact, JoinRefusal, MalformedFact, OperatorEvent, OperatorFact, OutcomeFact, PowerEvent,
+    PowerFact, PowerOrder, PowerState, Reported, Retry, Scope, StepName, Transport,
+};
+use crate::model::{
+    BmcDriver, BmcSpec, Digest, Generation, ImagePin, NodeSpec, Prefix, Revision, Sealed, Value, VarPath,
+};
+
+fn id() -> NodeId {
+    NodeId(Uuid::from_u128(1))
+}
+
+fn spec() -> NodeSpec {
+    NodeSpec {
+        name: "n1".parse().unwrap(),
+        network: "boot".parse().unwrap(),
+        mac: Mac([2, 0, 0, 0, 0, 1]),
+        ip: Ipv4Addr::new(10, 0, 0, 1),
+        cake: Some("c".parse().unwrap()),
+        bmc: Some(BmcSpec {
+            driver: BmcDriver::Ipmi,
+            address: SocketAddr::from(([10, 0, 1, 1], 623)),
+            user: "admin".into(),
+            password: Sealed(vec![1, 2, 3]),
+        }),
+        labels: [("rack".to_owned(), "r1".to_owned())].into(),
+    }
+}
+
+/// One fact of every kind, and every shape that is stored in its own way.
+fn samples() -> Vec<Fact> {
+    let node = id();
+    let step = StepName { mutation: "image.activate".into(), image: Some("hello".parse().unwrap()) };
+    let engine = |event| Fact::Engine(EngineFact { node, event });
+    let agent = |event| Fact::Agent(AgentFact { node: Some(node), peer: SocketAddr::from(([10, 0, 0, 1], 5)), event });
+    let operator = |event| Fact::Operator(OperatorFact { event });
+    let power = |event| Fact::Power(PowerFact { node, event });
+    let dhcp = |client, event| Fact::Dhcp(DhcpFact { mac: Mac([2, 0, 0, 0, 0, 1]), node: Some(node), client, event });
+    let file = |file, event| {
+        let client = Ipv4Addr::new(10, 0, 0, 1).into();
+        Fact::File(FileFact { client, node: Some(node), transport: Transport::Http, name: "x".into(), file, event })
+    };
+    let ip = Ipv4Addr::new(10, 0, 0, 1);
+    let digest = Digest::of(b"x");
+    vec![
+        Fact::Appliance(ApplianceFact::Started { version: "0.1.0".into() }),
+        Fact::Appliance(ApplianceFact::Stopped),
+        Fact::Appliance(ApplianceFact::FactsDropped { count: 3 }),
+        operator(OperatorEvent::ClusterNamed { name: "c".parse().unwrap() }),
+        operator(OperatorEvent::NetworkDescribed {
+            spec: NetworkSpec {
+                name: "boot".parse().unwrap(),
+                subnet: "10.0.0.0/24".parse::<Prefix>().unwrap(),
+                router: Some(ip),
+                dns: vec![ip],
+                lease_s: 3600,
+            },
+        }),
+        operator(OperatorEvent::CakeDescribed {
+            spec: CakeSpec {
+                name: "c".parse().unwrap(),
+                images: vec![ImagePin { name: "hello".parse().unwrap(), digest }],
+            },
+        }),
+        operator(OperatorEvent::NodeDescribed { node, spec: Box::new(spec()) }),
+        operator(OperatorEvent::GoalSet { node, path: VarPath::power(), value: Some(Value::symbol("off")) }),
+        operator(OperatorEvent::GoalSet { node, path: VarPath::power(), value: None }),
+        operator(OperatorEvent::CycleAsked { node }),
+        operator(OperatorEvent::Released { node }),
+        dhcp(BootClient::PxeRom(Architecture::X64Uefi), DhcpEvent::Offered { ip, file: Some("snponly.efi".into()) }),
+        dhcp(BootClient::Other, DhcpEvent::Leased { ip, lease_s: 60, file: None }),
+        dhcp(
+            BootClient::Ipxe(Architecture::Other(99)),
+            DhcpEvent::Refused { reason: DhcpRefusal::WrongAddress { asked: None, own: ip } },
+        ),
+        dhcp(BootClient::Other, DhcpEvent::Ignored { reason: DhcpRefusal::UnknownMachine }),
+        file(BootFile::Script { token: digest }, FileEvent::Sent { bytes: 1, duration_ms: 2, retransmissions: 0 }),
+        file(BootFile::Unknown, FileEvent::Refused { reason: "no such file".into() }),
+        Fact::Malformed(MalformedFact { service: "dhcp".into(), sender: "10.0.0.1".into(), reason: "short".into() }),
+        power(PowerEvent::Status { power: PowerState::On }),
+        power(PowerEvent::Accepted { order: PowerOrder::Arm }),
+        power(PowerEvent::Failed { order: PowerOrder::On, problem: BmcProblem::NoAnswer, detail: "d".into() }),
+        agent(AgentEvent::Joined { certificate: digest }),
+        agent(AgentEvent::JoinRefused { refusal: JoinRefusal::WrongToken }),
+        agent(AgentEvent::Connected { session: u64::MAX }),
+        agent(AgentEvent::Observed {
+            revision: Revision(1),
+            scope: Scope::Full,
+            variables: vec![
+                Reported { path: VarPath::run(), value: Some(Value::symbol("sync")) },
+                Reported { path: "image.hello.digest".parse().unwrap(), value: Some(Value::Digest(digest)) },
+                Reported { path: "image.old.state".parse().unwrap(), value: None },
+            ],
+        }),
+        agent(AgentEvent::Console { lines: vec!["a".into(), "b".into()] }),
+        agent(AgentEvent::Left { session: 1 }),
+        agent(AgentEvent::Lost { session: 1, reason: "silent".into() }),
+        Fact::Outcome(OutcomeFact { node, step: step.clone(), generation: Generation(3), reason: FailReason::NoAgent }),
+        engine(EngineEvent::StepStarted { step: step.clone(), generation: Generation(3), deadline: UnixMs(9) }),
+        engine(EngineEvent::StepDone { step: step.clone(), duration_ms: 5 }),
+        engine(EngineEvent::StepFailed {
+            step: step.clone(),
+            reason: FailReason::TimedOut { waited_ms: 5 },
+            fail_to: vec![(VarPath::run(), Some(Value::symbol("lost"))), (VarPath::power(), None)],
+            counted: Counted::Yes,
+            retry: Retry::At { at: UnixMs(10) },
+        }),
+        engine(EngineEvent::StepFailed {
+            step: step.clone(),
+            reason: FailReason::Bmc { problem: BmcProblem::Busy, detail: "d".into() },
+            fail_to: vec![],
+            counted: Counted::No,
+            retry: Retry::Quarantined,
+        }),
+        engine(EngineEvent::StepSuperseded { step }),
+        engine(EngineEvent::GoalReached),
+    ]
+}
+
+fn folded(facts: &[Fact]) -> State {
+    let mut state = State::default();
+    for fact in facts {
+        let seq = FactSeq(state.seq.0 + 1);
+        state.apply(&Stamped { seq, at: UnixMs(1_000 * seq.0), fact: fact.clone() });
+    }
+    state
+}
+
+fn with_node(facts: &[Fact]) -> Arc<Node> {
+    let described =
+        Fact::Operator(OperatorFact { event: OperatorEvent::NodeDescribed { node: id(), spec: Box::new(spec()) } });
+    let all: Vec<Fact> = std::iter::once(described).chain(facts.iter().cloned()).collect();
+    folded(&all).node(id()).unwrap().clone()
+}
+
+fn power(power: PowerState) -> Fact {
+    Fact::Power(PowerFact { node: id(), event: PowerEvent::Status { power } })
+}
+
+fn accepted(order: PowerOrder) -> Fact {
+    Fact::Power(PowerFact { node: id(), event: PowerEvent::Accepted { order } })
+}
+
+fn agent(event: AgentEvent) -> Fact {
+    Fact::Agent(AgentFact { node: Some(id()), peer: SocketAddr::from(([10, 0, 0, 1], 5)), event })
+}
+
+fn reported(scope: Scope, variables: &[(&str, &str)]) -> Fact {
+    let variables = variables
+        .iter()
+        .map(|(path, value)| Reported { path: path.parse().unwrap(), value: Some(Value::symbol(value)) })
+        .collect();
+    agent(AgentEvent::Observed { revision: Revision(1), scope, variables })
+}
+
+fn running() -> Vec<Fact> {
+    vec![
+        power(PowerState::On),
+        agent(AgentEvent::Joined { certificate: Digest::of(b"c") }),
+        agent(AgentEvent::Connected { session: 7 }),
+        reported(Scope::Full, &[("run", "sync"), ("image.hello.state", "active")]),
+    ]
+}
+
+fn rom_dhcp() -> Fact {
+    Fact::Dhcp(DhcpFact {
+        mac: Mac([2, 0, 0, 0, 0, 1]),
+        node: Some(id()),
+        client: BootClient::PxeRom(Architecture::X86Bios),
+        event: DhcpEvent::Leased { ip: Ipv4Addr::new(10, 0, 0, 1), lease_s: 60, file: None },
+    })
+}
+
+#[test]
+fn every_kind_of_fact_survives_being_stored() {
+    for fact in samples() {
+        let text = serde_json::to_string(&fact).unwrap();
+        let back: Fact = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!(back, fact, "{text}");
+        assert!(!fact.sentence().is_empty() && !fact.kind().is_empty());
+    }
+}
+
+#[test]
+fn a_state_survives_being_stored() {
+    let state = folded(&samples());
+    let text = serde_json::to_string(&state).unwrap();
+    assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state);
+}
+
+#[test]
+fn power_off_ends_the_boot_and_what_ran() {
+    let mut facts = running();
+    facts.extend([accepted(PowerOrder::Off), power(PowerState::Off)]);
+    let node = with_node(&facts);
+    assert_eq!(node.see_symbol(&VarPath::boot()), Some("idle"));
+    assert_eq!(node.see(&VarPath::run()), None);
+    assert_eq!(node.see(&"image.hello.state".parse().unwrap()), None);
+    assert_eq!(node.agent.session, None);
+}
+
+#[test]
+fn an_order_to_boot_from_the_network_outlives_a_restart_of_the_appliance() {
+    let started = Fact::Appliance(ApplianceFact::Started { version: "x".into() });
+    let facts = [power(PowerState::Off), accepted(PowerOrder::Arm), started, power(PowerState::Off)];
+    assert_eq!(with_node(&facts).see_symbol(&VarPath::boot()), Some("armed"));
+}
+
+#[test]
+fn a_machine_that_someone_else_powered_on_boots_something_unknown() {
+    let facts = [power(PowerState::Off), power(PowerState::On)];
+    assert_eq!(with_node(&facts).see(&VarPath::boot()), None);
+}
+
+#[test]
+fn a_boot_packet_counts_only_once_the_agent_is_gone() {
+    let mut facts = running();
+    facts.push(rom_dhcp());
+    assert_eq!(with_node(&facts).see_symbol(&VarPath::boot()), Some("agent"));
+    facts.push(agent(AgentEvent::Lost { session: 7, reason: "silent".into() }));
+    let node = with_node(&facts);
+    assert_eq!(node.see_symbol(&VarPath::boot()), Some("rom"));
+    assert_eq!(node.see(&VarPath::power()), None, "the BMC is asked before anything is done");
+}
+
+#[test]
+fn the_end_of_an_older_session_says_nothing_about_the_newer_one() {
+    let mut facts = running();
+    facts.push(agent(AgentEvent::Connected { session: 8 }));
+    facts.push(agent(AgentEvent::Lost { session: 7, reason: "replaced".into() }));
+    let node = with_node(&facts);
+    assert_eq!(node.agent.session, Some(8));
+    assert_eq!(node.see_symbol(&VarPath::run()), Some("sync"));
+}
+
+#[test]
+fn an_agent_may_speak_of_itself_and_its_images_alone() {
+    let mut facts = running();
+    facts.push(reported(Scope::Delta, &[("power", "off"), ("boot", "idle"), ("run", "purple")]));
+    let node = with_node(&facts);
+    assert_eq!(node.see_symbol(&VarPath::power()), Some("on"));
+    assert_eq!(node.see_symbol(&VarPath::boot()), Some("agent"));
+    assert_eq!(node.see(&VarPath::run()), None, "a value that does not exist is not believed");
+}
+
+#[test]
+fn a_full_report_takes_back_what_it_does_not_name() {
+    let mut facts = running();
+    facts.push(reported(Scope::Full, &[("run", "sync")]));
+    assert_eq!(with_node(&facts).see(&"image.hello.state".parse().unwrap()), None);
+}
+
+#[test]
+fn a_token_is_good_for_one_join() {
+    let script = Fact::File(FileFact {
+        client: Ipv4Addr::new(10, 0, 0, 1).into(),
+        node: Some(id()),
+        transport: Transport::Http,
+        name: "script".into(),
+        file: BootFile::Script { token: Digest::of(b"t") },
+        event: FileEvent::Sent { bytes: 1, duration_ms: 1, retransmissions: 0 },
+    });
+    assert_eq!(with_node(std::slice::from_ref(&script)).token, Some(Digest::of(b"t")));
+    let joined = agent(AgentEvent::Joined { certificate: Digest::of(b"c") });
+    assert_eq!(with_node(&[script, joined]).token, None);
+}
+
+#[test]
+fn what_is_set_by_hand_stands_before_the_cake_until_it_is_taken_back() {
+    let set = |value: Option<&str>| {
+        let value = value.map(Value::symbol);
+        Fact::Operator(OperatorFact { event: OperatorEvent::GoalSet { node: id(), path: VarPath::power(), value } })
+    };
+    let wanted = |facts: &[Fact]| with_node(facts).desired.get(&VarPath::power()).map(ToString::to_string);
+    assert_eq!(wanted(&[]), Some("on".into()));
+    assert_eq!(wanted(&[set(Some("off"))]), Some("off".into()));
+    assert_eq!(wanted(&[set(Some("off")), set(None)]), Some("on".into()));
+}
+
+#[test]
+fn unknown_machines_are_remembered_up_to_a_bound_and_forgotten_when_described() {
+    let seen = |number: u32| {
+        let [_, b, c, d] = number.to_be_bytes();
+        Fact::Dhcp(DhcpFact {
+            mac: Mac([2, 0, 0, b, c, d]),
+            node: None,
+            client: BootClient::Other,
+            event: DhcpEvent::Ignored { reason: DhcpRefusal::UnknownMachine },
+        })
+    };
+    let many: Vec<Fact> = (0..2_000).map(seen).collect();
+    let state = folded(&many);
+    assert_eq!(state.unknown.len(), UNKNOWN_MACHINES_MAX);
+    assert!(state.unknown.contains_key(&Mac([2, 0, 0, 0, 7, 207])), "the newest is kept");
+    let described =
+        Fact::Operator(OperatorFact { event: OperatorEvent::NodeDescribed { node: id(), spec: Box::new(spec()) } });
+    assert!(folded(&[seen(1), described]).unknown.is_empty());
+}

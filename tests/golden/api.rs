@@ -1,0 +1,230 @@
+//! The API's answers about the small cluster, over real HTTP, with every request noted.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, UNIX_EPOCH};
+
+use bootes::model::{BmcSpec, CakeSpec, Digest, FactSeq, ImagePin, NodeId, NodeSet, NodeSpec, Sealed};
+use bootes::plan::{Description, Planner, diff, timeline, why};
+use bootes::port::document::{
+    Accepted, ApplyAnswer, ApplyRequest, EventDocument, Items, MachineDocument, NodeDocument, PowerDocument, Problem,
+    TimelineDocument,
+};
+use bootes::state::Node;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use uuid::Uuid;
+
+use crate::cluster::{Cluster, cluster, graph, policy};
+
+/// A running API.
+pub struct Api {
+    pub address: SocketAddr,
+    requests: Arc<Mutex<Vec<String>>>,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Api {
+    pub fn start() -> Api {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let (shared, noted) = (Arc::new(cluster()), requests.clone());
+        runtime.spawn(async move {
+            loop {
+                let Ok((socket, _)) = listener.accept().await else { return };
+                let (cluster, noted) = (shared.clone(), noted.clone());
+                let answer = service_fn(move |request| {
+                    let (cluster, noted) = (cluster.clone(), noted.clone());
+                    async move { Ok::<_, Infallible>(answer(&cluster, &noted, request).await) }
+                });
+                tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), answer));
+            }
+        });
+        Api { address, requests, _runtime: runtime }
+    }
+
+    /// The requests since this was last asked.
+    pub fn requests(&self) -> Vec<String> {
+        std::mem::take(&mut self.requests.lock().unwrap())
+    }
+}
+
+async fn answer(cluster: &Cluster, noted: &Mutex<Vec<String>>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let (parts, body) = request.into_parts();
+    let target = parts.uri.path_and_query().unwrap().as_str().to_owned();
+    let body = body.collect().await.unwrap().to_bytes();
+    noted
+        .lock()
+        .unwrap()
+        .push(format!("{} {target} {}", parts.method, String::from_utf8_lossy(&body)).trim().to_owned());
+    let query: Vec<(String, String)> = parts.uri.query().unwrap_or_default().split('&').filter_map(pair).collect();
+    let get = |key: &str| query.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
+    let kind = if target.starts_with("/api/v1/events/follow") { "application/x-ndjson" } else { "application/json" };
+    let (status, text) = match route(cluster, parts.uri.path(), &get, &body) {
+        Ok(text) => (200, text),
+        Err(problem) => (problem.status, serde_json::to_string(&problem).unwrap()),
+    };
+    let now = UNIX_EPOCH + Duration::from_millis(cluster.now.0);
+    let response = Response::builder().status(status).header("date", httpdate::fmt_http_date(now));
+    response.header("content-type", kind).body(Full::new(text.into())).unwrap()
+}
+
+fn pair(word: &str) -> Option<(String, String)> {
+    let (name, value) = word.split_once('=')?;
+    let plain = value.replace("%5B", "[").replace("%5D", "]").replace("%2C", ",");
+    Some((name.to_owned(), plain))
+}
+
+fn text(document: &impl Serialize) -> Result<String, Problem> {
+    Ok(serde_json::to_string(document).unwrap())
+}
+
+fn problem(status: u16, kind: &str, detail: String) -> Problem {
+    Problem { kind: format!("urn:bootes:problem:{kind}"), title: kind.to_owned(), status, detail }
+}
+
+fn nodes(cluster: &Cluster, set: Option<&str>) -> Result<Vec<Arc<Node>>, Problem> {
+    let state = cluster.core.state();
+    let Some(set) = set else {
+        return Ok(state.by_name.values().map(|id| state.node(*id).unwrap().clone()).collect());
+    };
+    let set: NodeSet = set.parse().unwrap();
+    let find = |name: &str| state.node_named(&name.parse().ok()?).cloned();
+    let unknown: Vec<&str> = set.iter().filter(|name| find(name).is_none()).collect();
+    if !unknown.is_empty() {
+        let detail =
+            format!("there is no node {}; 'bootes get nodes' lists those that there are", NodeSet::fold(unknown));
+        return Err(problem(404, "no-such-node", detail));
+    }
+    Ok(set.iter().filter_map(find).collect())
+}
+
+fn route<'a>(
+    cluster: &Cluster,
+    path: &str,
+    get: &impl Fn(&str) -> Option<&'a str>,
+    body: &[u8],
+) -> Result<String, Problem> {
+    let (state, now) = (cluster.core.state(), cluster.now);
+    let asked = || -> Value { serde_json::from_slice(body).unwrap() };
+    let accepted = || {
+        let nodes = nodes(cluster, asked()["nodes"].as_str())?;
+        let names = NodeSet::fold(nodes.iter().map(|node| node.spec.name.as_str()));
+        text(&Accepted { nodes: names, count: nodes.len(), seq: FactSeq(state.seq.0 + nodes.len() as u64) })
+    };
+    match path {
+        "/api/v1/version" => text(&json!({ "version": "0.1.0" })),
+        "/api/v1/nodes" => {
+            let nodes = nodes(cluster, get("nodes"))?;
+            text(&Items { items: nodes.iter().map(|node| NodeDocument::new(node, now)).collect() })
+        }
+        "/api/v1/why" => {
+            let mut planner = Planner::new(graph());
+            let nodes = nodes(cluster, get("nodes"))?;
+            text(&Items { items: nodes.iter().map(|node| why(node, &mut planner, &policy(), now)).collect() })
+        }
+        "/api/v1/timeline" => {
+            let document = |node: &Arc<Node>| TimelineDocument {
+                name: node.spec.name.clone(),
+                id: node.id,
+                stages: timeline(node),
+            };
+            text(&Items { items: nodes(cluster, get("nodes"))?.iter().map(document).collect() })
+        }
+        "/api/v1/machines" => {
+            let document = |(mac, machine): (&bootes::model::Mac, &bootes::state::UnknownMachine)| MachineDocument {
+                mac: *mac,
+                client: machine.client.to_string(),
+                first_seen: machine.first_seen.to_string(),
+                last_seen: machine.last_seen.to_string(),
+            };
+            text(&Items { items: state.unknown.iter().map(document).collect() })
+        }
+        "/api/v1/events" => text(&Items { items: events(cluster, get)? }),
+        "/api/v1/events/follow" => {
+            let lines = events(cluster, get)?;
+            Ok(lines.iter().map(|event| serde_json::to_string(event).unwrap() + "\n\n").collect())
+        }
+        "/api/v1/plan" | "/api/v1/apply" => {
+            let request: ApplyRequest = serde_json::from_slice(body).unwrap();
+            let (changes, _) =
+                diff(state, &description(request)).map_err(|error| problem(422, "invalid", error.to_string()))?;
+            let applied = path.ends_with("apply") && !changes.is_empty();
+            text(&ApplyAnswer { changes, applied })
+        }
+        "/api/v1/goals" | "/api/v1/power" | "/api/v1/release" => accepted(),
+        "/api/v1/power/status" => {
+            let document = |node: &Arc<Node>| {
+                let name = node.spec.name.clone();
+                let power = match node.see_symbol(&bootes::model::VarPath::power()) {
+                    Some("on") => Some(bootes::fact::PowerState::On),
+                    Some("off") => Some(bootes::fact::PowerState::Off),
+                    _ => None,
+                };
+                let problem = power.is_none().then(|| "the BMC refuses the user or password".to_owned());
+                PowerDocument { name, power, problem }
+            };
+            text(&Items { items: nodes(cluster, asked()["nodes"].as_str())?.iter().map(document).collect() })
+        }
+        other => match other.strip_prefix("/api/v1/nodes/") {
+            Some(name) => text(&NodeDocument::new(nodes(cluster, Some(name))?.first().unwrap(), now)),
+            None => Err(problem(404, "no-such-path", format!("there is nothing at {other}"))),
+        },
+    }
+}
+
+fn events<'a>(cluster: &Cluster, get: &impl Fn(&str) -> Option<&'a str>) -> Result<Vec<EventDocument>, Problem> {
+    let number = |key| get(key).map_or(0, |text| text.parse::<u64>().unwrap());
+    let wanted = match get("nodes") {
+        Some(set) => Some(nodes(cluster, Some(set))?.iter().map(|node| node.id).collect::<Vec<_>>()),
+        None => None,
+    };
+    let found: Vec<EventDocument> = cluster
+        .journal
+        .iter()
+        .filter(|stamped| stamped.seq.0 > number("after") && stamped.at.0 >= number("since_ms"))
+        .filter(|stamped| get("kind").is_none_or(|kind| kind == stamped.fact.kind()))
+        .filter(|stamped| wanted.as_ref().is_none_or(|ids| stamped.fact.node().is_some_and(|id| ids.contains(&id))))
+        .map(|stamped| EventDocument::new(cluster.core.state(), stamped))
+        .collect();
+    let limit = get("limit").map_or(200, |text| text.parse::<usize>().unwrap());
+    Ok(found[found.len().saturating_sub(limit)..].to_vec())
+}
+
+fn description(request: ApplyRequest) -> Description {
+    let pin =
+        |name: &bootes::model::Name| ImagePin { name: name.clone(), digest: Digest::of(name.as_str().as_bytes()) };
+    let cakes = request
+        .cakes
+        .iter()
+        .map(|cake| CakeSpec { name: cake.name.clone(), images: cake.images.iter().map(pin).collect() });
+    let nodes = request.nodes.into_iter().map(|node| {
+        let bmc = node.bmc.map(|bmc| BmcSpec {
+            driver: bmc.driver,
+            address: bmc.address,
+            user: bmc.user,
+            password: Sealed(bmc.password.into_bytes()),
+        });
+        let spec = NodeSpec {
+            name: node.name,
+            network: node.network,
+            mac: node.mac,
+            ip: node.ip,
+            cake: node.cake,
+            bmc,
+            labels: node.labels,
+        };
+        (NodeId(Uuid::from_u128(99)), spec)
+    });
+    Description { cluster: request.cluster, networks: request.networks, cakes: cakes.collect(), nodes: nodes.collect() }
+}

@@ -1,0 +1,135 @@
+//! The command line against the real API, engine and journal: what one end writes, the other reads.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bootes::api::{Context, bind};
+use bootes::engine::Engine;
+use bootes::journal::Journal;
+use bootes::port::{FactFeed, StateReader, fact_channel};
+use bootes::power::PowerModule;
+use bootes::power::vault::Vault;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::{graph, policy};
+
+struct Appliance {
+    address: SocketAddr,
+    shutdown: CancellationToken,
+    dir: tempfile::TempDir,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Drop for Appliance {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+impl Appliance {
+    fn start() -> Appliance {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let dir = crate::cli::folder();
+        let journal = Journal::open(dir.path()).unwrap();
+        let engine = Engine::replay(journal, graph(), policy()).unwrap();
+        let (facts, receiver) = fact_channel();
+        let shutdown = CancellationToken::new();
+        let vault = Arc::new(Vault::open(dir.path()).unwrap());
+        let (_module, power) = PowerModule::new(vault.clone(), Duration::from_secs(60));
+        let context = Context {
+            facts,
+            state: StateReader(engine.snapshots()),
+            feed: FactFeed(engine.feed()),
+            power,
+            vault,
+            graph: graph(),
+            policy: policy(),
+            image_store: dir.path().join("images"),
+            state_dir: dir.path().to_owned(),
+        };
+        let bound = runtime.block_on(bind(SocketAddr::from(([127, 0, 0, 1], 0)))).unwrap();
+        let address = bound.local_addr();
+        runtime.spawn(engine.run(receiver, shutdown.clone()));
+        runtime.spawn(bound.run(context, shutdown.clone()));
+        Appliance { address, shutdown, dir, _runtime: runtime }
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let mut command = crate::cli::bootes(&format!("http://{}", self.address), self.dir.path());
+        command.args(shell_words::split(line).unwrap());
+        command
+    }
+
+    /// Runs a command that must end with this code, and gives what it printed.
+    fn run(&self, line: &str, code: i32) -> String {
+        let output = self.command(line).output().unwrap();
+        let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        assert_eq!(output.status.code(), Some(code), "bootes {line}: {out}{err}");
+        assert!(!out.contains("secret") && !err.contains("secret"), "bootes {line}: {out}{err}");
+        out + &err
+    }
+
+    fn items(&self, line: &str) -> Vec<Value> {
+        let document: Value = serde_json::from_str(&self.run(&format!("{line} -o json"), 0)).unwrap();
+        document["items"].as_array().unwrap().clone()
+    }
+}
+
+#[test]
+fn every_question_and_order_is_understood_by_the_real_api() {
+    let appliance = Appliance::start();
+    let refused = appliance.run("apply -f cluster.toml", 1);
+    assert!(refused.contains("there is no image 'hello'"), "{refused}");
+    appliance.run("image add --store images --name hello --squashfs hello.squashfs --exec /bin/x", 0);
+    appliance.run("plan -f cluster.toml", 2);
+    appliance.run("apply -f cluster.toml --dry-run", 0);
+    assert!(appliance.items("get nodes").is_empty());
+    let applied = appliance.run("apply -f cluster.toml", 0);
+    assert!(applied.contains("10 changes made"), "{applied}");
+    appliance.run("plan -f cluster.toml", 0);
+    assert_eq!(appliance.items("get nodes").len(), 6);
+    assert_eq!(appliance.items("get nodes n[1-2]").len(), 2);
+    let unknown = appliance.run("get nodes n[1,8-9]", 1);
+    assert!(unknown.contains("n[8-9]"), "{unknown}");
+    assert!(appliance.run("describe node n7", 0).contains("52:54:00:b0:07:07"));
+    appliance.run("set n[1-2] power=off", 0);
+    assert_eq!(appliance.items("get nodes n1")[0]["desired"]["power"], "off");
+    appliance.run("set n[1-2] power=-", 0);
+    assert_eq!(appliance.items("get nodes n1")[0]["desired"]["power"], "on");
+    appliance.run("power off n3", 0);
+    appliance.run("power cycle n4", 0);
+    appliance.run("release n5", 0);
+    assert!(appliance.run("why n[1-7]", 1).contains("no node n6"));
+    assert!(appliance.run("why n7", 0).contains("it has no BMC"));
+    assert_eq!(appliance.items("why n[1-5]").len(), 5);
+    assert_eq!(appliance.items("timeline n[1-5]").len(), 5);
+    assert!(appliance.items("get machines").is_empty());
+    assert_eq!(appliance.items("events --kind operator --limit 3").len(), 3);
+    assert!(!appliance.items("events n1 --since 10m").is_empty());
+    assert!(appliance.run("version", 0).contains("appliance  0.1.0"));
+}
+
+#[test]
+fn what_happens_is_followed_as_it_happens() {
+    let appliance = Appliance::start();
+    appliance.run("image add --store images --name hello --squashfs hello.squashfs --exec /bin/x", 0);
+    appliance.run("apply -f cluster.toml", 0);
+    let mut follower = appliance
+        .command("events n7 --kind operator --follow")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let past = lines.next().unwrap();
+    assert!(past.contains("n7") && past.contains("described"), "{past}");
+    appliance.run("set n7 run=init", 0);
+    let new = lines.next().unwrap();
+    assert!(new.contains("asked for run=init"), "{new}");
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+}

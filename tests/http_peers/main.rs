@@ -1,0 +1,7 @@
+//! The HTTP boot server and the engine behind it, against clients that are not ours.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod curl;
+mod harness;
+mod ipxe;
+mod raw;
