@@ -155,14 +155,15 @@ impl Engine {
         if !turn.stamped.is_empty() {
             self.snapshots.send_replace(Arc::new(self.core.state().clone()));
         }
-        let seq = self.core.state().seq;
-        for ack in acks {
-            let _ = ack.send(Ok(seq));
-        }
         for stamped in turn.stamped {
             tracing::debug!(seq = stamped.seq.0, kind = stamped.fact.kind(), what = stamped.fact.sentence(), "fact");
             // Nobody may be following.
             let _ = self.feed.send(Arc::new(stamped));
+        }
+        // Last, so that whoever has the word finds the fact in the snapshot and in the feed.
+        let seq = self.core.state().seq;
+        for ack in acks {
+            let _ = ack.send(Ok(seq));
         }
         turn.actions.into_iter().filter_map(|action| self.dispatch(action)).collect()
     }

@@ -7,12 +7,17 @@ use proptest::prelude::*;
 use self::world::{BOOT_MS, Machine, World, agent, id, operator};
 use std::net::Ipv4Addr;
 
+use tokio_util::sync::CancellationToken;
+
+use super::Engine;
 use crate::fact::{
-    AgentEvent, Architecture, BootClient, DhcpEvent, DhcpFact, EngineEvent, Fact, FailReason, OperatorEvent,
-    OutcomeFact, PowerEvent, PowerFact, PowerState, Stamped,
+    AgentEvent, ApplianceFact, Architecture, BootClient, DhcpEvent, DhcpFact, EngineEvent, Fact, FailReason,
+    OperatorEvent, OutcomeFact, PowerEvent, PowerFact, PowerState, Stamped,
 };
+use crate::journal::Journal;
 use crate::model::Mac;
 use crate::plan::{Policy, goal_reached};
+use crate::port::fact_channel;
 
 #[test]
 fn machines_come_from_cold_iron_to_their_goal() {
@@ -205,6 +210,31 @@ fn an_answer_to_an_older_request_is_disregarded() {
         |s: &&Stamped<Fact>| matches!(&s.fact, Fact::Engine(e) if matches!(e.event, EngineEvent::StepFailed { .. }));
     assert_eq!(world.journal.iter().skip(before).filter(failed).count(), 0);
     assert!(world.all_arrived());
+}
+
+#[test]
+fn whoever_has_the_journals_word_finds_the_fact_in_the_feed_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(folder.path()).unwrap();
+    let engine = Engine::replay(journal, world::graph(), Policy::default()).unwrap();
+    let mut feed = engine.feed().subscribe();
+    let (facts, receiver) = fact_channel();
+    let stop = CancellationToken::new();
+    let heard = stop.clone();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let thread = std::thread::spawn(move || runtime().block_on(engine.run(receiver, heard)));
+    runtime().block_on(async {
+        for count in 1..=100 {
+            facts.submit(vec![Fact::Appliance(ApplianceFact::FactsDropped { count })]).await.unwrap();
+            let mut last = None;
+            while let Ok(stamped) = feed.try_recv() {
+                last = Some(stamped.fact.clone());
+            }
+            assert_eq!(last, Some(Fact::Appliance(ApplianceFact::FactsDropped { count })));
+        }
+    });
+    stop.cancel();
+    thread.join().unwrap();
 }
 
 #[test]
