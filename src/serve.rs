@@ -33,6 +33,7 @@ use crate::config::appliance::RouterAdvertisements;
 use crate::engine::Engine;
 use crate::journal::{Journal, JournalError};
 use crate::layer::store::{Store, StoreError};
+use crate::model::Schema;
 use crate::model::limits::ACTIONS_PER_MODULE_MAX;
 use crate::plan::{Graph, GraphError, Mutation};
 use crate::port::{FactFeed, FactSender, Module, ModuleContext, StateReader, fact_channel};
@@ -163,7 +164,7 @@ async fn appliance(config: Appliance) -> Result<(), ServeError> {
     let identity = Arc::new(Identity::open(&config.state_dir)?);
     let store = Store::open(&config.images_store)?;
     let settings = Arc::new(boot_settings(&config, &identity)?);
-    let graph = Graph::build(all_mutations())?;
+    let graph = Graph::build(all_mutations(), &Schema::default())?;
     let bound = bind(&config, &settings, identity).await?;
 
     let journal = Journal::open(&config.state_dir)?;
@@ -180,7 +181,7 @@ async fn appliance(config: Appliance) -> Result<(), ServeError> {
     let modules: Vec<Box<dyn Module>> = vec![Box::new(power), Box::new(bound.agents)];
     for module in modules {
         let (actions, context) = edges.module();
-        engine.add_module(module.name(), actions);
+        engine.add_module(&module.name(), actions);
         module.start(context, &mut tasks);
     }
     let services = Services { tftp: tftp_address(&config), http: config.http_listen };

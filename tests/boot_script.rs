@@ -15,7 +15,21 @@ use proptest::prelude::*;
 fn node(name: &str, mac: Mac, ip: Ipv4Addr, id: u128) -> Arc<Node> {
     let id = NodeId(uuid::Uuid::from_u128(id));
     let (name, network) = (name.parse().unwrap(), "boot".parse().unwrap());
-    let spec = NodeSpec { name, network, mac, ip, cake: None, bmc: None, labels: BTreeMap::new() };
+    let spec = NodeSpec {
+        name,
+        network,
+        mac,
+        ip,
+        cake: None,
+        bmc: None,
+        labels: BTreeMap::new(),
+        pool: None,
+        arch: None,
+        platform: None,
+        parents: Vec::new(),
+        variables: BTreeMap::new(),
+        own: Box::default(),
+    };
     let event = OperatorEvent::NodeDescribed { node: id, spec: Box::new(spec) };
     let mut state = State::default();
     state.apply(&Stamped { seq: FactSeq(1), at: UnixMs(0), fact: Fact::Operator(OperatorFact { event }) });

@@ -13,10 +13,10 @@ use super::ask::nodes_of;
 use super::reply::{Body, Refusal, json};
 use crate::fact::{Fact, OperatorEvent, OperatorFact};
 use crate::model::limits::API_BODY_BYTES_MAX;
-use crate::model::variable::parse_goal;
-use crate::model::{NodeId, NodeSet, Value, VarPath};
+use crate::model::schema::Setting;
+use crate::model::{NodeId, NodeSet, Value, VarPath, VarType};
 use crate::port::document::{Accepted, GoalsRequest, Items, NodesRequest, PowerDocument, PowerRequest, PowerVerb};
-use crate::state::Node;
+use crate::state::{Node, State};
 
 /// Reads a request's body as a document.
 pub(super) async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refusal> {
@@ -49,18 +49,28 @@ async fn for_each(
     Ok(json(&Accepted { nodes, count: found.len(), seq }))
 }
 
+/// A secret is sealed before anything else sees it.
+fn parse_goal(api: &Api, state: &State, path: &VarPath, text: &str) -> Result<Value, Refusal> {
+    let spec = state.schema.spec(path).map_err(Refusal::invalid)?;
+    if spec.kind == VarType::Secret && spec.set != Setting::Observed {
+        return api.context.vault.seal(text).map(Value::Secret).map_err(Refusal::internal);
+    }
+    state.schema.parse_goal(path, text).map_err(Refusal::invalid)
+}
+
 pub(super) async fn goals(api: &Api, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
     let GoalsRequest { nodes, goals } = read(request).await?;
     if goals.is_empty() {
         return Err(Refusal::invalid("no goal is given; write for instance power=off"));
     }
+    let state = api.context.state.now();
     let mut parsed: Vec<(VarPath, Option<Value>)> = Vec::with_capacity(goals.len());
     for (path, value) in goals {
         let path: VarPath = path.parse().map_err(Refusal::invalid)?;
-        let value = value.map(|text| parse_goal(&path, &text)).transpose().map_err(Refusal::invalid)?;
+        let value = value.map(|text| parse_goal(api, &state, &path, &text)).transpose()?;
         parsed.push((path, value));
     }
-    let found = nodes_of(&api.context.state.now(), &nodes)?;
+    let found = nodes_of(&state, &nodes)?;
     for (path, value) in &parsed {
         let Some((image, "state")) = path.as_image() else { continue };
         let unknown = |node: &&Arc<Node>| !node.desired.contains_key(&VarPath::image_digest(&image));

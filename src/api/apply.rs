@@ -103,6 +103,12 @@ fn describe_node(state: &State, vault: &Vault, node: NodeRequest) -> Result<(Nod
         cake: node.cake,
         bmc,
         labels: node.labels,
+        pool: None,
+        arch: None,
+        platform: None,
+        parents: Vec::new(),
+        variables: BTreeMap::new(),
+        own: Box::default(),
     };
     Ok((known.map_or_else(|| NodeId(Uuid::new_v4()), |known| known.id), spec))
 }

@@ -43,7 +43,8 @@ pub(super) fn why(api: &Api, request: &Request<Incoming>) -> Result<Response<Bod
     let mut planner = Planner::new(api.context.graph.clone());
     let nodes = asked_nodes(&state, &Query::of(request)?)?;
     let now = now();
-    let items = nodes.iter().map(|node| explain(node, &mut planner, &api.context.policy, now)).collect();
+    let items =
+        nodes.iter().map(|node| explain(node, &state.control, &mut planner, &api.context.policy, now)).collect();
     Ok(json(&Items { items }))
 }
 

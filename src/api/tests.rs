@@ -38,7 +38,7 @@ async fn appliance() -> Appliance {
         crate::boot::mutations::mutations(),
         crate::sync::mutations::mutations(),
     ];
-    let graph = Graph::build(mutations.concat()).unwrap();
+    let graph = Graph::build(mutations.concat(), &crate::model::Schema::default()).unwrap();
     let journal = Journal::open(dir.path()).unwrap();
     let engine = Engine::replay(journal, graph.clone(), Policy::default()).unwrap();
     let (facts, receiver) = fact_channel();

@@ -152,6 +152,12 @@ mod tests {
             cake: None,
             bmc: None,
             labels: Default::default(),
+            pool: None,
+            arch: None,
+            platform: None,
+            parents: Vec::new(),
+            variables: Default::default(),
+            own: Default::default(),
         }
     }
 

@@ -10,14 +10,14 @@ pub const MODULE: &str = "boot";
 /// The declarations.
 #[must_use]
 pub fn mutations() -> Vec<Mutation> {
-    let stage = |name, from, to, expected_ms, timeout_ms| Mutation {
-        name,
-        module: MODULE,
-        changes: vec![Edge { subject: Subject::Boot, from, to }],
-        requires: vec![Condition { subject: Subject::Power, any_of: &["on"] }],
+    let stage = |name: &str, from: &[&str], to: &[&str], expected_ms, timeout_ms| Mutation {
+        name: name.into(),
+        module: MODULE.into(),
+        changes: vec![Edge::new(Subject::boot(), from, to)],
+        requires: vec![Condition::new(Subject::power(), &["on"])],
         excludes: vec![],
         consequences: vec![],
-        fail_to: vec![Consequence { subject: Subject::Boot, becomes: "stuck" }],
+        fail_to: vec![Consequence::new(Subject::boot(), "stuck")],
         expected_ms,
         timeout_ms,
         context: Context::Node,
@@ -31,7 +31,7 @@ pub fn mutations() -> Vec<Mutation> {
         stage("boot.loader", &["rom"], &["loader"], 5_000, 90_000),
         stage("boot.kernel", &["loader"], &["kernel"], 5_000, 120_000),
         Mutation {
-            consequences: vec![Consequence { subject: Subject::Run, becomes: "init" }],
+            consequences: vec![Consequence::new(Subject::run(), "init")],
             ..stage("boot.agent", &["kernel"], &["agent"], 20_000, 180_000)
         },
     ]

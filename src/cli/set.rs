@@ -10,7 +10,7 @@ use super::error::{CliError, Status};
 use super::nodes::{Nodes, counted};
 use super::output::FormatArgs;
 use crate::model::VarPath;
-use crate::model::variable::{VarError, parse_goal};
+use crate::model::schema::VarError;
 use crate::port::document::{Accepted, GoalsRequest};
 
 /// The word that takes a goal back.
@@ -55,7 +55,6 @@ impl FromStr for Assignment {
         if value == TAKE_BACK {
             return Ok(Assignment { path, value: None });
         }
-        parse_goal(&path, value)?;
         Ok(Assignment { path, value: Some(value.to_owned()) })
     }
 }

@@ -12,7 +12,7 @@ use super::output::FormatArgs;
 use super::table::printable;
 use crate::fact::FailReason;
 use crate::model::{NodeSet, UnixMs};
-use crate::plan::{Reason, Unmet, WhyReport};
+use crate::plan::{Hold, Reason, Unmet, WhyReport};
 use crate::port::document::Items;
 use crate::state::Attempt;
 
@@ -70,6 +70,14 @@ fn key(report: &WhyReport) -> String {
         Reason::BackingOff { last, .. } => format!("backing off {:?}", last.as_ref().map(failure)),
         Reason::Quarantined { last, .. } => format!("quarantined {:?}", last.as_ref().map(failure)),
         Reason::NoPowerControl => "no power control".to_owned(),
+        Reason::Held { hold, .. } => match hold {
+            Hold::NodeFrozen { .. } => "node frozen".to_owned(),
+            Hold::AllFrozen { .. } => "all frozen".to_owned(),
+            Hold::Guarded { variable, value, .. } => format!("guarded {variable}={value}"),
+            Hold::MassEvent { .. } => "mass event".to_owned(),
+            Hold::Queued { .. } => "queued".to_owned(),
+        },
+        Reason::Disabled { mutations } => format!("disabled {mutations:?}"),
         Reason::NoPlan { detail } => format!("no plan {detail}"),
         Reason::Pending => "pending".to_owned(),
     };
@@ -149,7 +157,25 @@ fn sentence(reason: &Reason, now: UnixMs) -> String {
             format!("quarantined after {failures} {noun}{}", last.unwrap_or_default())
         }
         Reason::NoPowerControl => "it has no BMC, so it waits for somebody to power it on".to_owned(),
+        Reason::Held { step, hold } => format!("{step} is not started: {}", held(hold, now)),
+        Reason::Disabled { mutations } => {
+            format!("the way to the goal needs {}, which is switched off", mutations.join(", "))
+        }
         Reason::NoPlan { detail } => format!("there is no way to the goal: {detail}"),
         Reason::Pending => "the next step is about to begin".to_owned(),
+    }
+}
+
+fn held(hold: &Hold, now: UnixMs) -> String {
+    match hold {
+        Hold::NodeFrozen { since } => format!("the node was frozen {}", ago(now, *since)),
+        Hold::AllFrozen { since } => format!("everything was frozen {}", ago(now, *since)),
+        Hold::Guarded { variable, value, why } => format!("{why} ({variable}={value})"),
+        Hold::MassEvent { since, bad, of } => {
+            format!("{bad} of {of} nodes turned bad at once, {}, and nobody has looked yet", ago(now, *since))
+        }
+        Hold::Queued { disrupted, max } => {
+            format!("{disrupted} nodes are disturbed already, and {max} may be at once")
+        }
     }
 }

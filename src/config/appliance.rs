@@ -102,6 +102,7 @@ impl Engine {
             backoff_base_ms: ms(self.backoff_base_s),
             backoff_max_ms: ms(self.backoff_max_s),
             timeouts_ms: self.timeouts_s.iter().map(|(name, seconds)| (name.clone(), ms(*seconds))).collect(),
+            ..Policy::default()
         }
     }
 }
@@ -263,20 +264,20 @@ fn engine(table: &Table) -> Result<Engine, ConfigError> {
     })
 }
 
-fn mutation_names() -> Vec<&'static str> {
+fn mutation_names() -> Vec<String> {
     let all = [
         crate::power::mutations::mutations(),
         crate::boot::mutations::mutations(),
         crate::sync::mutations::mutations(),
     ];
-    all.into_iter().flatten().map(|mutation| mutation.name).collect()
+    all.into_iter().flatten().map(|mutation| mutation.name.to_string()).collect()
 }
 
 /// A mutation's name has a dot in it, which TOML takes for a table when the name is not quoted: both are understood.
 fn take_timeouts(
     prefix: &str,
     field: &Field,
-    known: &[&str],
+    known: &[String],
     timeouts_s: &mut BTreeMap<String, u64>,
 ) -> Result<(), ConfigError> {
     for (key, value) in field.entries()? {
@@ -285,8 +286,8 @@ fn take_timeouts(
             take_timeouts(&format!("{name}."), &value, known, timeouts_s)?;
             continue;
         }
-        if !known.contains(&name.as_str()) {
-            let advice = suggest::advice(&name, known.iter().copied());
+        if !known.contains(&name) {
+            let advice = suggest::advice(&name, known.iter().map(String::as_str));
             return Err(value.bad(ValueError::Choice { got: name, advice }));
         }
         timeouts_s.insert(name, value.as_kind(keys::TIMEOUT_KIND).number()?);

@@ -4,10 +4,15 @@
 //! Time comes in as an argument and leaves as [`Core::next_wake`]. Nothing here reads a clock or sends anything.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use crate::fact::{EngineEvent, EngineFact, Fact, OperatorEvent, OutcomeFact, Stamped};
-use crate::model::{FactSeq, Generation, NodeId, UnixMs};
-use crate::plan::{Decision, Failure, Planner, Policy, Work, decide, fail};
+use imbl::{OrdMap, Vector};
+
+use crate::fact::{
+    Declaration, EngineEvent, EngineFact, Fact, FleetFact, ModuleEvent, OperatorEvent, OutcomeFact, Stamped,
+};
+use crate::model::{FactSeq, Generation, Name, NodeId, UnixMs};
+use crate::plan::{Decision, Failure, Graph, Hold, Planner, Policy, Work, decide, fail, mass_event};
 use crate::port::Action;
 use crate::state::State;
 
@@ -21,10 +26,18 @@ const MOVES_PAUSE_MS: u64 = 100;
 #[derive(Debug)]
 pub struct Core {
     state: State,
+    /// The graph of what is built in, to which modules from outside add.
+    built_in: Graph,
+    /// The declarations that the planner's graph was made of.
+    declared: OrdMap<Name, Arc<Declaration>>,
     planner: Planner,
     policy: Policy,
     wake_of: BTreeMap<NodeId, UnixMs>,
     wakes: BTreeSet<(UnixMs, NodeId)>,
+    /// Nodes whose next step waits for something that is not of the node: a mass event, or their turn.
+    held: BTreeSet<NodeId>,
+    /// The nodes that had turned bad when that was last looked at.
+    bad_seen: Vector<(UnixMs, NodeId)>,
 }
 
 /// What one turn made.
@@ -41,7 +54,12 @@ impl Core {
     /// A core over a replayed state.
     #[must_use]
     pub fn new(state: State, planner: Planner, policy: Policy) -> Self {
-        Core { state, planner, policy, wake_of: BTreeMap::new(), wakes: BTreeSet::new() }
+        let built_in = planner.graph().clone();
+        let (wake_of, wakes, held) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        let (declared, bad_seen) = (OrdMap::new(), Vector::new());
+        let mut core = Core { state, built_in, declared, planner, policy, wake_of, wakes, held, bad_seen };
+        core.follow_modules();
+        core
     }
 
     /// The state after the last turn.
@@ -76,10 +94,65 @@ impl Core {
             self.set_wake(node, None);
             turn.touched.insert(node);
         }
+        self.follow_modules();
+        self.watch_fleet(now, &mut turn);
         for node in turn.touched.clone() {
             self.settle(now, node, &mut turn);
         }
+        self.let_the_next_go(now, &mut turn);
         turn
+    }
+
+    /// The policy by which it decides.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// How many searches for plans were made.
+    #[must_use]
+    pub fn searches(&self) -> u64 {
+        self.planner.searches()
+    }
+
+    /// Plans with what modules from outside declare, as soon as that changes.
+    fn follow_modules(&mut self) {
+        let declared = &self.state.control.modules;
+        if declared.ptr_eq(&self.declared) || *declared == self.declared {
+            return;
+        }
+        self.declared = declared.clone();
+        self.planner = Planner::following(self.built_in.with_modules(&self.state), &self.state.control);
+    }
+
+    /// Notices when so many nodes turned bad that it is a mass event, and when they are all well again.
+    fn watch_fleet(&mut self, now: UnixMs, turn: &mut Turn) {
+        let control = &self.state.control;
+        if control.mass_event.is_some() && control.turned_bad.is_empty() {
+            self.take(now, Fact::Fleet(FleetFact::MassEventPassed), turn);
+        } else if !control.turned_bad.ptr_eq(&self.bad_seen) {
+            self.bad_seen = control.turned_bad.clone();
+            let nodes = u64::try_from(self.state.nodes.len()).unwrap_or(u64::MAX);
+            if let Some((bad, of)) = mass_event(control, nodes, &self.policy, now) {
+                let window_ms = self.policy.mass_window_ms;
+                self.take(now, Fact::Fleet(FleetFact::MassEvent { bad, of, window_ms }), turn);
+            }
+        }
+    }
+
+    /// Looks again at the nodes that waited for others, until one still has to wait.
+    fn let_the_next_go(&mut self, now: UnixMs, turn: &mut Turn) {
+        self.watch_fleet(now, turn);
+        if self.state.control.mass_event.is_some() {
+            return;
+        }
+        for node in self.held.clone() {
+            self.settle(now, node, turn);
+            turn.touched.insert(node);
+            if self.held.contains(&node) {
+                return;
+            }
+        }
     }
 
     /// Takes back a turn that could not be journaled: `before` is the state before it. Its nodes are looked at
@@ -94,10 +167,7 @@ impl Core {
     fn touch(&self, fact: &Fact, turn: &mut Turn) {
         match fact {
             Fact::Appliance(_) => turn.touched.extend(self.state.nodes.keys()),
-            Fact::Operator(operator) => match &operator.event {
-                OperatorEvent::CakeDescribed { .. } => turn.touched.extend(self.state.nodes.keys()),
-                _ => turn.touched.extend(fact.node()),
-            },
+            Fact::Operator(_) | Fact::Module(_) if is_about_all(fact) => turn.touched.extend(self.state.nodes.keys()),
             _ => turn.touched.extend(fact.node()),
         }
     }
@@ -126,15 +196,20 @@ impl Core {
 
     /// Lets one node make its moves until there is something to wait for.
     fn settle(&mut self, now: UnixMs, id: NodeId, turn: &mut Turn) {
+        self.held.remove(&id);
         for _ in 0..MOVES_PER_TURN_MAX {
             let Some(node) = self.state.node(id).cloned() else { return self.set_wake(id, None) };
-            let event = match decide(&node, &mut self.planner, &self.policy, now) {
+            let event = match decide(&node, &self.state.control, &mut self.planner, &self.policy, now) {
                 Decision::AtGoal if node.at_goal => return self.set_wake(id, None),
                 Decision::AtGoal => EngineEvent::GoalReached,
                 Decision::Wait { until } | Decision::BackOff { until } => {
                     return self.set_wake(id, Some(until));
                 }
-                Decision::Quarantined | Decision::NoPlan(_) => return self.set_wake(id, None),
+                Decision::Held { hold: Hold::MassEvent { .. } | Hold::Queued { .. }, .. } => {
+                    self.held.insert(id);
+                    return self.set_wake(id, None);
+                }
+                Decision::Held { .. } | Decision::Quarantined | Decision::NoPlan(_) => return self.set_wake(id, None),
                 Decision::Done { flight } => {
                     let duration_ms = now.since(flight.started_at);
                     EngineEvent::StepDone { step: flight.step, duration_ms }
@@ -149,15 +224,20 @@ impl Core {
                 Decision::Start { step, deadline } => {
                     let generation = Generation(node.generation.0 + 1);
                     let mutation = self.planner.graph().get(&step.mutation);
+                    let disruption = mutation.map(|m| m.disruption).unwrap_or_default();
                     if let Some(mutation) = mutation.filter(|m| m.work == Work::Act) {
-                        let module = mutation.module;
+                        let module = mutation.module.clone();
                         let action = Action { module, node: id, step: step.clone(), generation, deadline };
                         turn.actions.push(action);
                     }
-                    EngineEvent::StepStarted { step, generation, deadline }
+                    EngineEvent::StepStarted { step, generation, deadline, disruption }
                 }
             };
+            let failed = matches!(event, EngineEvent::StepFailed { .. });
             self.decided(now, id, event, turn);
+            if failed {
+                self.watch_fleet(now, turn);
+            }
         }
         self.set_wake(id, Some(now.plus(MOVES_PAUSE_MS)));
     }
@@ -170,5 +250,16 @@ impl Core {
             self.wake_of.insert(node, at);
             self.wakes.insert((at, node));
         }
+    }
+}
+
+/// Whether every node has to be looked at again because of it.
+fn is_about_all(fact: &Fact) -> bool {
+    match fact {
+        Fact::Operator(operator) => {
+            fact.node().is_none() && !matches!(operator.event, OperatorEvent::ClusterNamed { .. })
+        }
+        Fact::Module(module) => matches!(module.event, ModuleEvent::Declared { .. } | ModuleEvent::Removed),
+        _ => false,
     }
 }

@@ -50,7 +50,7 @@ pub struct Engine {
     journal: Journal,
     snapshots: watch::Sender<Arc<State>>,
     feed: broadcast::Sender<Arc<Stamped<Fact>>>,
-    modules: HashMap<&'static str, mpsc::Sender<Action>>,
+    modules: HashMap<Arc<str>, mpsc::Sender<Action>>,
 }
 
 type Ack = oneshot::Sender<Result<FactSeq, SubmitError>>;
@@ -82,8 +82,8 @@ impl Engine {
     }
 
     /// Where the actions for a module go.
-    pub fn add_module(&mut self, name: &'static str, actions: mpsc::Sender<Action>) {
-        self.modules.insert(name, actions);
+    pub fn add_module(&mut self, name: &str, actions: mpsc::Sender<Action>) {
+        self.modules.insert(name.into(), actions);
     }
 
     /// Runs until `shutdown`, with the facts that arrive at `facts`. What has arrived by then is still journaled.
@@ -169,8 +169,8 @@ impl Engine {
     }
 
     fn dispatch(&self, action: Action) -> Option<Fact> {
-        let module = action.module;
-        let queue = self.modules.get(module);
+        let module = action.module.clone();
+        let queue = self.modules.get(&module);
         let refused = match queue.map(|queue| queue.try_send(action.clone())) {
             Some(Ok(())) => return None,
             Some(Err(_)) | None => action,
@@ -179,7 +179,7 @@ impl Engine {
             node: refused.node,
             step: refused.step,
             generation: refused.generation,
-            reason: FailReason::ModuleUnavailable { module: module.to_owned() },
+            reason: FailReason::ModuleUnavailable { module: module.to_string() },
         }))
     }
 }

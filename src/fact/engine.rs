@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::power::BmcProblem;
+use crate::model::mutation::Disruption;
 use crate::model::{Generation, Name, NodeId, UnixMs, Value, VarPath};
 
 /// A mutation as it applies to one node: its name, and the image that it is about when it is about one.
@@ -122,6 +123,9 @@ pub enum EngineEvent {
         generation: Generation,
         /// When it will be taken for failed.
         deadline: UnixMs,
+        /// Whether it interrupts the node's users.
+        #[serde(default)]
+        disruption: Disruption,
     },
     /// What the step should bring about was seen.
     StepDone {
@@ -161,6 +165,36 @@ pub enum Counted {
     Yes,
     /// It does not: trying again harms nothing.
     No,
+}
+
+/// What the engine noticed of all nodes together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum FleetFact {
+    /// So many nodes turned bad within so short a time that the appliance or the network is rather ill than they:
+    /// disruptive steps wait for an operator's word.
+    MassEvent {
+        /// How many turned bad.
+        bad: u64,
+        /// How many there are.
+        of: u64,
+        /// Within what time, in milliseconds.
+        window_ms: u64,
+    },
+    /// They are all well again.
+    MassEventPassed,
+}
+
+impl FleetFact {
+    pub(super) fn sentence(&self) -> String {
+        match self {
+            FleetFact::MassEvent { bad, of, window_ms } => format!(
+                "{bad} of {of} nodes turned bad within {} s: disruptive steps are held back until an operator has looked",
+                window_ms.div_ceil(1000)
+            ),
+            FleetFact::MassEventPassed => "the nodes of the mass event are well again".into(),
+        }
+    }
 }
 
 impl EngineFact {

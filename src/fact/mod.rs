@@ -9,6 +9,7 @@
 mod agent;
 mod boot;
 mod engine;
+mod module;
 mod operator;
 mod power;
 
@@ -18,8 +19,9 @@ pub use agent::{AgentEvent, AgentFact, JoinRefusal, Reported, Scope};
 pub use boot::{
     Architecture, BootClient, BootFile, DhcpEvent, DhcpFact, DhcpRefusal, FileEvent, FileFact, MalformedFact, Transport,
 };
-pub use engine::{Counted, EngineEvent, EngineFact, FailReason, OutcomeFact, Retry, StepName};
-pub use operator::{OperatorEvent, OperatorFact};
+pub use engine::{Counted, EngineEvent, EngineFact, FailReason, FleetFact, OutcomeFact, Retry, StepName};
+pub use module::{Declaration, ModuleEvent, ModuleFact};
+pub use operator::{OperatorEvent, OperatorFact, Switch};
 pub use power::{BmcProblem, PowerEvent, PowerFact, PowerOrder, PowerState};
 
 use crate::model::{FactSeq, NodeId, UnixMs};
@@ -46,6 +48,10 @@ pub enum Fact {
     Outcome(OutcomeFact),
     /// The engine's own decision.
     Engine(EngineFact),
+    /// What the engine noticed of all nodes together.
+    Fleet(FleetFact),
+    /// A module from outside.
+    Module(ModuleFact),
 }
 
 /// What happened to the appliance.
@@ -82,7 +88,7 @@ impl Fact {
     #[must_use]
     pub fn node(&self) -> Option<NodeId> {
         match self {
-            Fact::Appliance(_) | Fact::Malformed(_) => None,
+            Fact::Appliance(_) | Fact::Malformed(_) | Fact::Fleet(_) => None,
             Fact::Operator(fact) => fact.node(),
             Fact::Dhcp(fact) => fact.node,
             Fact::File(fact) => fact.node,
@@ -90,6 +96,7 @@ impl Fact {
             Fact::Agent(fact) => fact.node,
             Fact::Outcome(fact) => Some(fact.node),
             Fact::Engine(fact) => Some(fact.node),
+            Fact::Module(fact) => fact.node(),
         }
     }
 
@@ -106,6 +113,8 @@ impl Fact {
             Fact::Agent(_) => "agent",
             Fact::Outcome(_) => "outcome",
             Fact::Engine(_) => "engine",
+            Fact::Fleet(_) => "fleet",
+            Fact::Module(_) => "module",
         }
     }
 
@@ -128,6 +137,8 @@ impl Fact {
             Fact::Agent(fact) => fact.sentence(),
             Fact::Outcome(fact) => format!("{} could not be done: {}", fact.step, fact.reason),
             Fact::Engine(fact) => fact.sentence(),
+            Fact::Fleet(fact) => fact.sentence(),
+            Fact::Module(fact) => fact.sentence(),
         }
     }
 }

@@ -1,8 +1,11 @@
 //! What operators ask for: the cluster's description, goals, and one-off requests.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
-use crate::model::{CakeSpec, Name, NetworkSpec, NodeId, NodeSpec, Value, VarPath};
+use crate::model::variable::duration_text;
+use crate::model::{CakeSpec, Extension, Name, NetworkSpec, NodeId, NodeSpec, PoolSpec, Template, Value, VarPath};
 
 /// An operator's request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +60,91 @@ pub enum OperatorEvent {
         /// The node.
         node: NodeId,
     },
+    /// What nodes have in common was described, newly or differently.
+    DefaultsDescribed {
+        /// All of it.
+        spec: Box<Template>,
+    },
+    /// A pool was described, newly or differently.
+    PoolDescribed {
+        /// All of it.
+        spec: Box<PoolSpec>,
+    },
+    /// Variables were described, newly or differently.
+    ExtensionDescribed {
+        /// All of it.
+        spec: Extension,
+    },
+    /// A node is no node any more.
+    NodeRemoved {
+        /// The node.
+        node: NodeId,
+        /// Its name, for people: nobody knows it afterwards.
+        name: Name,
+    },
+    /// A network is no longer described.
+    NetworkRemoved {
+        /// Its name.
+        name: Name,
+    },
+    /// A cake is no longer described.
+    CakeRemoved {
+        /// Its name.
+        name: Name,
+    },
+    /// A pool is no longer described.
+    PoolRemoved {
+        /// Its name.
+        name: Name,
+    },
+    /// Variables are no longer described.
+    ExtensionRemoved {
+        /// The extension's name.
+        name: Name,
+    },
+    /// No step is started any more.
+    Frozen {
+        /// Of this node; without one, of any node.
+        node: Option<NodeId>,
+    },
+    /// Steps are started again.
+    Thawed {
+        /// Of this node; without one, of every node that is not frozen by itself.
+        node: Option<NodeId>,
+    },
+    /// A mutation is planned with, or not.
+    MutationSwitched {
+        /// Its name.
+        mutation: String,
+        /// Whether it is.
+        to: Switch,
+    },
+    /// A module's mutations are planned with, or not.
+    ModuleSwitched {
+        /// Its name.
+        module: String,
+        /// Whether they are.
+        to: Switch,
+    },
+    /// A mutation has another timeout than its module declares.
+    TimeoutSet {
+        /// Its name.
+        mutation: String,
+        /// The timeout in milliseconds; nothing for the declared one.
+        timeout_ms: Option<u64>,
+    },
+    /// The mass event was looked into: disruptive steps are started again.
+    MassEventCleared,
+}
+
+/// Whether something is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Switch {
+    /// It is.
+    Enabled,
+    /// It is not.
+    Disabled,
 }
 
 impl OperatorFact {
@@ -64,10 +152,23 @@ impl OperatorFact {
         match &self.event {
             OperatorEvent::ClusterNamed { .. }
             | OperatorEvent::NetworkDescribed { .. }
-            | OperatorEvent::CakeDescribed { .. } => None,
+            | OperatorEvent::CakeDescribed { .. }
+            | OperatorEvent::DefaultsDescribed { .. }
+            | OperatorEvent::PoolDescribed { .. }
+            | OperatorEvent::ExtensionDescribed { .. }
+            | OperatorEvent::NetworkRemoved { .. }
+            | OperatorEvent::CakeRemoved { .. }
+            | OperatorEvent::PoolRemoved { .. }
+            | OperatorEvent::ExtensionRemoved { .. }
+            | OperatorEvent::MutationSwitched { .. }
+            | OperatorEvent::ModuleSwitched { .. }
+            | OperatorEvent::TimeoutSet { .. }
+            | OperatorEvent::MassEventCleared => None,
+            OperatorEvent::Frozen { node } | OperatorEvent::Thawed { node } => *node,
             OperatorEvent::NodeDescribed { node, .. }
             | OperatorEvent::GoalSet { node, .. }
             | OperatorEvent::CycleAsked { node }
+            | OperatorEvent::NodeRemoved { node, .. }
             | OperatorEvent::Released { node } => Some(*node),
         }
     }
@@ -90,6 +191,36 @@ impl OperatorFact {
             }
             OperatorEvent::CycleAsked { .. } => "asked for a power cycle".into(),
             OperatorEvent::Released { .. } => "released from quarantine".into(),
+            OperatorEvent::DefaultsDescribed { .. } => "defaults of all nodes described".into(),
+            OperatorEvent::PoolDescribed { spec } => format!("pool {} described", spec.name),
+            OperatorEvent::ExtensionDescribed { spec } => {
+                format!("extension {} described: {} variables", spec.name, spec.variables.len())
+            }
+            OperatorEvent::NodeRemoved { name, .. } => format!("node {name} removed"),
+            OperatorEvent::NetworkRemoved { name } => format!("network {name} removed"),
+            OperatorEvent::CakeRemoved { name } => format!("cake {name} removed"),
+            OperatorEvent::PoolRemoved { name } => format!("pool {name} removed"),
+            OperatorEvent::ExtensionRemoved { name } => format!("extension {name} removed"),
+            OperatorEvent::Frozen { node: Some(_) } => "frozen".into(),
+            OperatorEvent::Frozen { node: None } => "everything frozen".into(),
+            OperatorEvent::Thawed { node: Some(_) } => "thawed".into(),
+            OperatorEvent::Thawed { node: None } => "everything thawed".into(),
+            OperatorEvent::MutationSwitched { mutation, to } => format!("mutation {mutation} {to}"),
+            OperatorEvent::ModuleSwitched { module, to } => format!("module {module} {to}"),
+            OperatorEvent::TimeoutSet { mutation, timeout_ms: Some(ms) } => {
+                format!("timeout of {mutation} set to {}", duration_text(*ms))
+            }
+            OperatorEvent::TimeoutSet { mutation, timeout_ms: None } => format!("timeout of {mutation} as declared"),
+            OperatorEvent::MassEventCleared => "mass event looked into: disruptive steps may go on".into(),
         }
+    }
+}
+
+impl fmt::Display for Switch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Switch::Enabled => "enabled",
+            Switch::Disabled => "disabled",
+        })
     }
 }

@@ -11,7 +11,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{Digest, Mac, Name, Sealed};
+use super::{Digest, Mac, Name, Sealed, Symbol, Value, VarPath};
 
 /// An IPv4 network: an address and the length of its prefix, 1 to 30 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -181,6 +181,85 @@ pub struct NodeSpec {
     /// Free labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// The pool that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<Name>,
+    /// Its processor architecture, where it is described: `x86_64`, `aarch64`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arch: Option<Symbol>,
+    /// What kind of machine it is, in the site's own words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Symbol>,
+    /// The nodes that may be its parent in the tree, in order of preference; empty means the appliance.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<Name>,
+    /// What is wanted of its variables, apart from what follows from its cake.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<VarPath, Value>,
+    /// What the description says of this node alone; the rest comes from its pool and the cluster's defaults.
+    #[serde(default, skip_serializing_if = "Template::is_empty")]
+    pub own: Box<Template>,
+}
+
+/// What may be said of many nodes at once: by the cluster's defaults, by a pool, or by a node of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Template {
+    /// The network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Name>,
+    /// The cake.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cake: Option<Name>,
+    /// The architecture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arch: Option<Symbol>,
+    /// The platform.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Symbol>,
+    /// Parent candidates; empty says nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<Name>,
+    /// Labels, which add to those of a wider template.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Values of variables, which add to those of a wider template.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<VarPath, Value>,
+    /// What BMCs have in common.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bmc: Option<BmcTemplate>,
+}
+
+impl Template {
+    /// Whether it says nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Template::default()
+    }
+}
+
+/// What BMCs have in common.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BmcTemplate {
+    /// The protocol.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver: Option<BmcDriver>,
+    /// The account's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The account's password, encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Sealed>,
+}
+
+/// A set of nodes that have much in common.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolSpec {
+    /// Its name.
+    pub name: Name,
+    /// What its nodes have in common.
+    #[serde(flatten)]
+    pub template: Template,
 }
 
 #[cfg(test)]

@@ -10,6 +10,18 @@ pub const VAR_PATH_BYTES_MAX: usize = 200;
 pub const NODESET_NAMES_MAX: usize = 100_000;
 /// Variables of one node in one copy; an agent's report beyond it is refused and the session closed.
 pub const VARIABLES_PER_NODE_MAX: usize = 1_000;
+/// Bytes of a text value; a longer one is refused where it is parsed.
+pub const TEXT_VALUE_BYTES_MAX: usize = 4_096;
+/// Values of an enum; a declaration with more is refused. The planner keeps a set of values in one word.
+pub const ENUM_VALUES_MAX: usize = 60;
+/// Extensions besides the built-in ones; a further one is refused.
+pub const EXTENSIONS_MAX: usize = 256;
+/// Variables of one extension; an extension with more is refused.
+pub const VARIABLES_PER_EXTENSION_MAX: usize = 256;
+/// Pools of one cluster; an apply that would exceed it is refused whole.
+pub const POOLS_MAX: usize = 1_000;
+/// Nodes that turned bad and are remembered to notice a mass event; the oldest go first.
+pub const TURNED_BAD_MAX: usize = 20_000;
 /// Images in one cake; an apply that would exceed it is refused whole. The planner's search space doubles
 /// with each image that changes, so this is what bounds a plan.
 pub const IMAGES_PER_CAKE_MAX: usize = 8;

@@ -11,14 +11,20 @@ pub mod hardware;
 pub mod ids;
 pub mod limits;
 pub mod mac;
+pub mod mutation;
 pub mod nodeset;
+pub mod schema;
 pub mod secret;
 pub mod variable;
 
-pub use cluster::{BmcDriver, BmcSpec, CakeSpec, ImagePin, NetworkSpec, NodeSpec, Prefix};
+pub use cluster::{
+    BmcDriver, BmcSpec, BmcTemplate, CakeSpec, ImagePin, NetworkSpec, NodeSpec, PoolSpec, Prefix, Template,
+};
 pub use digest::{Digest, DigestError, Digester};
 pub use ids::{FactSeq, Generation, Name, NodeId, Revision, UnixMs};
 pub use mac::Mac;
+pub use mutation::{Guard, Mutation};
 pub use nodeset::NodeSet;
+pub use schema::{Extension, Schema, VarError, VarType, VariableSpec};
 pub use secret::Sealed;
 pub use variable::{Symbol, Value, VarPath};

@@ -1,21 +1,23 @@
-//! Variables: typed pieces of a node's state, named by path, and the schema that says which there are.
+//! Variables: typed pieces of a node's state, named by path, and their values.
 //!
 //! A variable is finite (its values are symbols from a short list) or open (an address, a digest, a number).
 //! Absent means unknown, everywhere: there is no value that says so.
 //!
-//! Absent on purpose: how one value is reached from another (see `plan::graph`).
+//! Absent on purpose: which variables there are (see [`super::schema`]), and how one value is reached from another
+//! (see `plan::graph`).
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 use uuid::Uuid;
 
 use super::limits::VAR_PATH_BYTES_MAX;
-use super::{Digest, Mac, Name};
+use super::schema::VarError;
+use super::{Digest, Mac, Name, Sealed};
 
 /// One value of a finite variable, for instance `on`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -51,19 +53,29 @@ impl VarPath {
     /// `power`: whether the machine has power.
     #[must_use]
     pub fn power() -> Self {
-        VarPath("power".into())
+        static PATH: LazyLock<VarPath> = LazyLock::new(|| VarPath("power".into()));
+        PATH.clone()
     }
 
     /// `boot`: how far the machine has come from cold iron to its agent.
     #[must_use]
     pub fn boot() -> Self {
-        VarPath("boot".into())
+        static PATH: LazyLock<VarPath> = LazyLock::new(|| VarPath("boot".into()));
+        PATH.clone()
     }
 
     /// `run`: whether the node's agent is in step with its parent.
     #[must_use]
     pub fn run() -> Self {
-        VarPath("run".into())
+        static PATH: LazyLock<VarPath> = LazyLock::new(|| VarPath("run".into()));
+        PATH.clone()
+    }
+
+    /// `busy`: whether the node works for somebody and must not be disturbed.
+    #[must_use]
+    pub fn busy() -> Self {
+        static PATH: LazyLock<VarPath> = LazyLock::new(|| VarPath("busy".into()));
+        PATH.clone()
     }
 
     /// `image.<name>.state`: whether the image's container runs.
@@ -142,6 +154,14 @@ pub enum Value {
     Digest(Digest),
     /// A UUID.
     Uuid(Uuid),
+    /// A span of time, in milliseconds.
+    Duration(u64),
+    /// Values of one type, in order.
+    List(Vec<Value>),
+    /// Values of one type, by key.
+    Map(BTreeMap<String, Value>),
+    /// Something that is never printed.
+    Secret(Sealed),
 }
 
 impl Value {
@@ -171,122 +191,52 @@ impl fmt::Display for Value {
             Value::Mac(mac) => mac.fmt(f),
             Value::Digest(digest) => digest.fmt(f),
             Value::Uuid(uuid) => uuid.fmt(f),
+            Value::Duration(ms) => f.pad(&duration_text(*ms)),
+            Value::List(values) => {
+                let texts: Vec<String> = values.iter().map(ToString::to_string).collect();
+                f.pad(&texts.join(","))
+            }
+            Value::Map(values) => {
+                let texts: Vec<String> = values.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                f.pad(&texts.join(","))
+            }
+            Value::Secret(_) => f.pad("(secret)"),
         }
     }
 }
 
-/// What values a variable takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// One of these symbols.
-    Finite(&'static [&'static str]),
-    /// A digest.
-    Digest,
-}
-
-/// `power`.
-pub const POWER_VALUES: &[&str] = &["off", "on"];
-/// `boot`, in the order in which a healthy boot passes through them; `stuck` is where a failed one ends.
-pub const BOOT_VALUES: &[&str] = &["idle", "armed", "rom", "loader", "kernel", "agent", "stuck"];
-/// `run`: `init` is an agent that has joined or left, `sync` one in step, `lost` one that did not come back.
-pub const RUN_VALUES: &[&str] = &["init", "sync", "lost"];
-/// `image.<name>.state`. `stale` is never stored: the planner's name for an active image of another digest.
-pub const IMAGE_VALUES: &[&str] = &["idle", "active", "failed", "stale"];
-
-/// The values of the variable at `path`, or nothing when there is no such variable.
+/// A span as people write it: `1h30m`, `45s`, `250ms`.
 #[must_use]
-pub fn kind_of(path: &VarPath) -> Option<Kind> {
-    match path.as_str() {
-        "power" => Some(Kind::Finite(POWER_VALUES)),
-        "boot" => Some(Kind::Finite(BOOT_VALUES)),
-        "run" => Some(Kind::Finite(RUN_VALUES)),
-        _ => match path.as_image()? {
-            (_, "state") => Some(Kind::Finite(IMAGE_VALUES)),
-            (_, "digest") => Some(Kind::Digest),
-            _ => None,
-        },
+pub fn duration_text(ms: u64) -> String {
+    if ms == 0 {
+        return "0s".to_owned();
     }
+    let parts = [(ms / 3_600_000, "h"), (ms / 60_000 % 60, "m"), (ms / 1_000 % 60, "s"), (ms % 1_000, "ms")];
+    parts.iter().filter(|(count, _)| *count > 0).map(|(count, unit)| format!("{count}{unit}")).collect()
 }
 
-/// The values that an operator may ask of the variable at `path`; empty when only observation sets it.
+/// The milliseconds of a span such as `1h30m`, `45s` or `250ms`; nothing when the text is none. A bare number has no
+/// unit and is none.
 #[must_use]
-pub fn goals_of(path: &VarPath) -> &'static [&'static str] {
-    match path.as_str() {
-        "power" => POWER_VALUES,
-        "run" => &["init", "sync"],
-        _ => match path.as_image() {
-            Some((_, "state")) => &["idle", "active"],
-            _ => &[],
-        },
+pub fn parse_duration_ms(text: &str) -> Option<u64> {
+    let mut rest = text;
+    let mut total = 0u64;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let count: u64 = rest.get(..digits)?.parse().ok()?;
+        let unit_end = rest.get(digits..)?.find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |end| digits + end);
+        let unit_ms = match rest.get(digits..unit_end)? {
+            "d" => 86_400_000,
+            "h" => 3_600_000,
+            "m" => 60_000,
+            "s" => 1_000,
+            "ms" => 1,
+            _ => return None,
+        };
+        total = total.checked_add(count.checked_mul(unit_ms)?)?;
+        rest = rest.get(unit_end..)?;
     }
-}
-
-/// Why a variable or a value was refused.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum VarError {
-    /// The text is no path.
-    #[error("'{path}' is not a variable's path: use lower-case words joined by dots, as in image.hello.state")]
-    BadPath {
-        /// The text.
-        path: String,
-    },
-    /// No variable has this path.
-    #[error("there is no variable '{path}': known are power, boot, run, image.<name>.state and image.<name>.digest")]
-    NoSuchVariable {
-        /// The path.
-        path: VarPath,
-    },
-    /// The variable has no such value.
-    #[error("'{value}' is not a value of {path}: use one of {allowed}")]
-    BadValue {
-        /// The path.
-        path: VarPath,
-        /// The text that was given.
-        value: String,
-        /// What it could be.
-        allowed: String,
-    },
-    /// The variable is only observed, or takes its goal from elsewhere.
-    #[error("{path} cannot be set by hand: it follows from power, run and the node's cake")]
-    NotAGoal {
-        /// The path.
-        path: VarPath,
-    },
-}
-
-/// Parses `text` as a value that an operator may ask of the variable at `path`.
-///
-/// # Errors
-/// When there is no such variable, it is not for operators to set, or it has no such value.
-pub fn parse_goal(path: &VarPath, text: &str) -> Result<Value, VarError> {
-    if kind_of(path).is_none() {
-        return Err(VarError::NoSuchVariable { path: path.clone() });
-    }
-    let goals = goals_of(path);
-    if goals.is_empty() {
-        return Err(VarError::NotAGoal { path: path.clone() });
-    }
-    if goals.contains(&text) {
-        return Ok(Value::symbol(text));
-    }
-    Err(VarError::BadValue { path: path.clone(), value: text.to_owned(), allowed: goals.join(", ") })
-}
-
-/// Whether `value` is one that the variable at `path` can have: the check on what agents and modules report.
-///
-/// # Errors
-/// When there is no such variable or it has no such value.
-pub fn check_value(path: &VarPath, value: &Value) -> Result<(), VarError> {
-    let kind = kind_of(path).ok_or_else(|| VarError::NoSuchVariable { path: path.clone() })?;
-    let (fits, allowed) = match (kind, value) {
-        (Kind::Finite(values), Value::Symbol(symbol)) => (values.contains(&symbol.as_str()), values.join(", ")),
-        (Kind::Finite(values), _) => (false, values.join(", ")),
-        (Kind::Digest, value) => (matches!(value, Value::Digest(_)), "a sha256 digest".into()),
-    };
-    if fits {
-        return Ok(());
-    }
-    Err(VarError::BadValue { path: path.clone(), value: value.to_string(), allowed })
+    (!text.is_empty()).then_some(total)
 }
 
 #[cfg(test)]
@@ -301,16 +251,13 @@ mod tests {
     }
 
     #[test]
-    fn a_goal_must_be_one_of_the_variables_own_values() {
-        let power = VarPath::power();
-        assert_eq!(parse_goal(&power, "off"), Ok(Value::symbol("off")));
-        assert!(matches!(parse_goal(&power, "sync"), Err(VarError::BadValue { .. })));
-        assert!(matches!(parse_goal(&VarPath::boot(), "rom"), Err(VarError::NotAGoal { .. })));
-    }
-
-    #[test]
-    fn a_report_of_a_value_that_a_variable_cannot_have_is_refused() {
-        assert!(check_value(&VarPath::run(), &Value::Int(3)).is_err());
-        assert!(check_value(&VarPath::run(), &Value::symbol("sync")).is_ok());
+    fn spans_are_read_as_they_are_written() {
+        for (text, ms) in [("1h30m", 5_400_000), ("45s", 45_000), ("250ms", 250), ("1m250ms", 60_250)] {
+            assert_eq!(parse_duration_ms(text), Some(ms));
+            assert_eq!(duration_text(ms), text);
+        }
+        for bad in ["", "5", "s", "5x", "-5s", "5 s", "99999999999999999999s"] {
+            assert_eq!(parse_duration_ms(bad), None, "{bad}");
+        }
     }
 }

@@ -2,16 +2,17 @@
 //!
 //! A step under way is kept as long as the plan still begins with it, so what is observed in passing does not
 //! restart it; anything that it did not predict re-plans at once. Failures bring a pause that doubles, and in the
-//! end quarantine: no node is power-cycled for ever.
+//! end quarantine: no node is power-cycled for ever. What must not be started now is `hold`'s to say.
 
 use std::collections::BTreeMap;
 
 use super::goal::{goal_reached, image_seen};
-use super::graph::{Budget, Mutation, Subject, UNKNOWN};
+use super::hold::{Hold, hold};
 use super::search::{NoPlan, Planner};
 use crate::fact::{Counted, EngineEvent, FailReason, Retry, StepName};
+use crate::model::mutation::{Budget, Mutation, Subject, UNKNOWN};
 use crate::model::{Name, NodeId, UnixMs, Value, VarPath};
-use crate::state::{InFlight, Node};
+use crate::state::{Control, InFlight, Node};
 
 /// What operators may adjust about decisions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,11 +25,28 @@ pub struct Policy {
     pub backoff_max_ms: u64,
     /// Timeouts that stand before the declared ones, in milliseconds, by mutation.
     pub timeouts_ms: BTreeMap<String, u64>,
+    /// The share of all nodes, in percent, whose turning bad within [`Policy::mass_window_ms`] is a mass event.
+    pub mass_share_percent: u64,
+    /// Fewer nodes than this are never a mass event.
+    pub mass_nodes_min: u64,
+    /// Within what time nodes must turn bad to be a mass event, in milliseconds.
+    pub mass_window_ms: u64,
+    /// How many nodes may be disrupted at once; 0 for any number.
+    pub disrupted_max: u64,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Policy { retry_budget: 5, backoff_base_ms: 2_000, backoff_max_ms: 300_000, timeouts_ms: BTreeMap::new() }
+        Policy {
+            retry_budget: 5,
+            backoff_base_ms: 2_000,
+            backoff_max_ms: 300_000,
+            timeouts_ms: BTreeMap::new(),
+            mass_share_percent: 25,
+            mass_nodes_min: 5,
+            mass_window_ms: 60_000,
+            disrupted_max: 0,
+        }
     }
 }
 
@@ -69,14 +87,22 @@ pub enum Decision {
         /// When the node is tried again.
         until: UnixMs,
     },
+    /// The next step must not be started now.
+    Held {
+        /// The step.
+        step: StepName,
+        /// What holds it.
+        hold: Hold,
+    },
     /// The node's budget of failures is spent.
     Quarantined,
     /// There is no way to the goal.
     NoPlan(NoPlan),
 }
 
-/// The next move for `node`.
-pub fn decide(node: &Node, planner: &mut Planner, policy: &Policy, now: UnixMs) -> Decision {
+/// The next move for `node`, under what holds for all.
+pub fn decide(node: &Node, control: &Control, planner: &mut Planner, policy: &Policy, now: UnixMs) -> Decision {
+    planner.follow(control);
     let plan = planner.plan(node);
     if let Some(flight) = &node.in_flight {
         let flight = flight.clone();
@@ -106,21 +132,30 @@ pub fn decide(node: &Node, planner: &mut Planner, policy: &Policy, now: UnixMs) 
     let Some(step) = plan.steps.into_iter().next() else {
         return Decision::NoPlan(NoPlan::Unreachable);
     };
-    let declared = planner.graph().get(&step.mutation).map_or(0, |m| m.timeout_ms);
-    let timeout_ms = policy.timeouts_ms.get(step.mutation.as_ref()).copied().unwrap_or(declared);
-    Decision::Start { step, deadline: now.plus(timeout_ms) }
+    let Some(mutation) = planner.graph().get(&step.mutation) else {
+        return Decision::NoPlan(NoPlan::Unreachable);
+    };
+    if let Some(hold) = hold(node, control, policy, mutation) {
+        return Decision::Held { step, hold };
+    }
+    Decision::Start { step, deadline: now.plus(timeout_ms(mutation, control, policy)) }
+}
+
+/// When a mutation is taken for failed, in milliseconds: as an operator set it, as it is configured, or as declared.
+#[must_use]
+pub fn timeout_ms(mutation: &Mutation, control: &Control, policy: &Policy) -> u64 {
+    let set = control.timeouts_ms.get(&mutation.name);
+    set.or_else(|| policy.timeouts_ms.get(mutation.name.as_ref())).copied().unwrap_or(mutation.timeout_ms)
 }
 
 fn is_done(node: &Node, mutation: &Mutation, image: Option<&Name>) -> bool {
     mutation.changes.iter().all(|change| {
-        let seen = match (change.subject, image) {
-            (Subject::Power, _) => node.see_symbol(&VarPath::power()),
-            (Subject::Boot, _) => node.see_symbol(&VarPath::boot()),
-            (Subject::Run, _) => node.see_symbol(&VarPath::run()),
+        let seen = match (&change.subject, image) {
+            (Subject::Var(path), _) => node.see_symbol(path),
             (Subject::EachImage, Some(image)) => image_seen(node, image),
             (Subject::EachImage | Subject::AllImages, _) => None,
         };
-        seen.is_some_and(|seen| change.to.contains(&seen))
+        seen.is_some_and(|seen| change.to.iter().any(|to| to.as_str() == seen))
     })
 }
 
@@ -145,8 +180,8 @@ pub fn fail(node: &Node, planner: &Planner, policy: &Policy, failure: Failure, n
         .iter()
         .flat_map(|m| &m.fail_to)
         .filter_map(|c| {
-            let value = (c.becomes != UNKNOWN).then(|| Value::symbol(c.becomes));
-            path_of(c.subject, failure.step.image.as_ref()).map(|path| (path, value))
+            let value = (c.becomes.as_str() != UNKNOWN).then(|| Value::Symbol(c.becomes.clone()));
+            path_of(&c.subject, failure.step.image.as_ref()).map(|path| (path, value))
         })
         .collect();
     let spent = node.retry.counted.saturating_add(1) >= policy.retry_budget;
@@ -157,11 +192,9 @@ pub fn fail(node: &Node, planner: &Planner, policy: &Policy, failure: Failure, n
     EngineEvent::StepFailed { step: failure.step, reason: failure.reason, fail_to, counted, retry }
 }
 
-fn path_of(subject: Subject, image: Option<&Name>) -> Option<VarPath> {
+fn path_of(subject: &Subject, image: Option<&Name>) -> Option<VarPath> {
     match subject {
-        Subject::Power => Some(VarPath::power()),
-        Subject::Boot => Some(VarPath::boot()),
-        Subject::Run => Some(VarPath::run()),
+        Subject::Var(path) => Some(path.clone()),
         Subject::EachImage => image.map(VarPath::image_state),
         Subject::AllImages => None,
     }

@@ -1,150 +1,23 @@
-//! The mutation graph: the edges that modules declare between values of finite variables.
+//! The mutation graph: the edges that modules declare between values of finite variables, checked as a whole, so that a
+//! module with a wrong declaration is found when it is loaded, and named.
 //!
-//! A mutation that is declared for [`Subject::EachImage`] stands for one edge an image. The graph is checked as a
-//! whole when it is built, so that a module with a wrong declaration is found at start and named.
+//! The variables that edges speak of have places: `power`, `boot` and `run` first, then the others by path; images come
+//! behind them, as many as a node has. Edges are kept in terms of places and sets of values, so that a search is quick.
 //!
 //! Absent on purpose: open variables. An image of another digest appears here as the value `stale`.
+
+mod compiled;
 
 use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::model::variable::{BOOT_VALUES, IMAGE_VALUES, POWER_VALUES, RUN_VALUES};
-
-/// What an edge or a condition speaks of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Subject {
-    /// `power`.
-    Power,
-    /// `boot`.
-    Boot,
-    /// `run`.
-    Run,
-    /// `image.<name>.state` of the image that this instance of the mutation is about.
-    EachImage,
-    /// `image.<name>.state` of every image of the node: a condition on it must hold for all.
-    AllImages,
-}
-
-impl Subject {
-    /// The values that it can have, apart from unknown.
-    #[must_use]
-    pub fn values(self) -> &'static [&'static str] {
-        match self {
-            Subject::Power => POWER_VALUES,
-            Subject::Boot => BOOT_VALUES,
-            Subject::Run => RUN_VALUES,
-            Subject::EachImage | Subject::AllImages => IMAGE_VALUES,
-        }
-    }
-}
-
-/// The word for a value that is not known, in declarations.
-pub(super) const UNKNOWN: &str = "unknown";
-
-/// One variable's change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    /// The variable.
-    pub subject: Subject,
-    /// The values from which it may start; `unknown` among them makes it an edge of discovery.
-    pub from: &'static [&'static str],
-    /// The values to which it may lead: one for a mutation, several for a discovery.
-    pub to: &'static [&'static str],
-}
-
-/// A condition on a variable: it has one of these values.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Condition {
-    /// The variable.
-    pub subject: Subject,
-    /// The values; `unknown` may be among them.
-    pub any_of: &'static [&'static str],
-}
-
-/// What is true of a variable when the mutation is done, besides its change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Consequence {
-    /// The variable.
-    pub subject: Subject,
-    /// Its value, or `unknown`.
-    pub becomes: &'static str,
-}
-
-/// Where a mutation is carried out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Context {
-    /// By the node itself.
-    Node,
-    /// By the node's parent.
-    Parent,
-}
-
-/// Whether a mutation interrupts what a node does for its users.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Disruption {
-    /// It does not.
-    None,
-    /// It does.
-    Disruptive,
-}
-
-/// Whether somebody does something for a mutation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Work {
-    /// The module is asked to act.
-    Act,
-    /// The machine does it by itself; it is only waited for.
-    Await,
-}
-
-/// Whether a mutation's failures count towards quarantine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Budget {
-    /// They do.
-    Counted,
-    /// They do not: trying for ever harms nothing.
-    Free,
-}
-
-/// An edge of the graph, as a module declares it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mutation {
-    /// Its name, unique in the graph.
-    pub name: &'static str,
-    /// The module that declares it and carries it out.
-    pub module: &'static str,
-    /// What it changes.
-    pub changes: Vec<Change>,
-    /// What must be so for it to start.
-    pub requires: Vec<Condition>,
-    /// What must not be so for it to start.
-    pub excludes: Vec<Condition>,
-    /// What else is so when it is done.
-    pub consequences: Vec<Consequence>,
-    /// What is believed of a variable when it has failed.
-    pub fail_to: Vec<Consequence>,
-    /// How long it usually takes, in milliseconds.
-    pub expected_ms: u64,
-    /// When it is taken for failed, in milliseconds.
-    pub timeout_ms: u64,
-    /// Where it is carried out. Declared, and not yet read by any decision.
-    pub context: Context,
-    /// Whether it interrupts a node's users. Declared, and not yet read by any decision.
-    pub disruption: Disruption,
-    /// Whether somebody acts for it.
-    pub work: Work,
-    /// Whether its failures count.
-    pub budget: Budget,
-}
-
-impl Mutation {
-    /// Whether it is declared once for every image.
-    #[must_use]
-    pub fn is_each_image(&self) -> bool {
-        self.changes.iter().any(|c| c.subject == Subject::EachImage)
-    }
-}
+use self::compiled::compile;
+pub(super) use self::compiled::{Compiled, code};
+use crate::model::mutation::{Mutation, Subject, UNKNOWN};
+use crate::model::schema::Schema;
+use crate::model::{Symbol, VarPath};
+use crate::state::State;
 
 /// Why a set of declarations is no graph.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -159,8 +32,18 @@ pub enum GraphError {
         /// The other one.
         second: String,
     },
+    /// No such variable, or one that is not an enum.
+    #[error("module {module}, mutation {name}: {subject} is no variable with a list of values; declare it as an enum")]
+    NotFinite {
+        /// The module.
+        module: String,
+        /// The mutation.
+        name: String,
+        /// The variable.
+        subject: Subject,
+    },
     /// A value that the variable does not have.
-    #[error("module {module}, mutation {name}: {subject:?} has no value '{value}'")]
+    #[error("module {module}, mutation {name}: {subject} has no value '{value}'")]
     NoSuchValue {
         /// The module.
         module: String,
@@ -171,17 +54,41 @@ pub enum GraphError {
         /// The value.
         value: String,
     },
-    /// It changes nothing, or all images at once.
-    #[error("module {module}, mutation {name}: a mutation changes at least one variable, and images one by one")]
+    /// It changes nothing, or all images at once, or one variable twice.
+    #[error(
+        "module {module}, mutation {name}: a mutation changes at least one variable, each once, and images one by one"
+    )]
     NoChange {
         /// The module.
         module: String,
         /// The mutation.
         name: String,
     },
+    /// Its conditions can never hold together.
+    #[error(
+        "module {module}, mutation {name}: its conditions on {subject} contradict each other, so it could never start"
+    )]
+    Contradiction {
+        /// The module.
+        module: String,
+        /// The mutation.
+        name: String,
+        /// The variable.
+        subject: Subject,
+    },
     /// A value from which no edge leads away.
-    #[error("no mutation leads out of {subject:?}={value}: a node in this state could never leave it")]
+    #[error("no mutation leads out of {subject}={value}: a node in this state could never leave it; declare one")]
     Trap {
+        /// The variable.
+        subject: Subject,
+        /// The value.
+        value: String,
+    },
+    /// A value that may be asked for and that no edge leads to.
+    #[error(
+        "no mutation leads to {subject}={value}, which may be asked for; declare one, or take the value from its goals"
+    )]
+    Unreachable {
         /// The variable.
         subject: Subject,
         /// The value.
@@ -193,27 +100,116 @@ pub enum GraphError {
 #[derive(Debug, Clone)]
 pub struct Graph {
     mutations: Arc<[Mutation]>,
+    compiled: Arc<[Compiled]>,
+    domain: Arc<Domain>,
+}
+
+/// The finite variables of a graph, by place, and their values.
+#[derive(Debug)]
+pub(super) struct Domain {
+    /// Variables and their values, in the order of their places.
+    pub(super) variables: Vec<(VarPath, Vec<Symbol>)>,
+    /// The values of an image's state.
+    pub(super) image: Vec<Symbol>,
+}
+
+impl Domain {
+    fn of(mutations: &[Mutation], schema: &Schema) -> Result<Self, GraphError> {
+        let mut paths = vec![VarPath::power(), VarPath::boot(), VarPath::run()];
+        let mut variables = Vec::new();
+        let mut others: Vec<(&Mutation, VarPath)> = Vec::new();
+        for mutation in mutations {
+            for subject in subjects(mutation) {
+                if let Subject::Var(path) = subject
+                    && !paths.contains(path)
+                    && !others.iter().any(|(_, other)| other == path)
+                {
+                    others.push((mutation, path.clone()));
+                }
+            }
+        }
+        others.sort_by(|(_, a), (_, b)| a.cmp(b));
+        let values_of = |path: &VarPath| schema.find(path).and_then(|(_, spec)| spec.kind.enum_values());
+        for path in paths.drain(..) {
+            let values = values_of(&path).unwrap_or_default().to_vec();
+            variables.push((path, values));
+        }
+        for (mutation, path) in others {
+            let values = values_of(&path).ok_or_else(|| GraphError::NotFinite {
+                module: mutation.module.to_string(),
+                name: mutation.name.to_string(),
+                subject: Subject::Var(path.clone()),
+            })?;
+            variables.push((path, values.to_vec()));
+        }
+        let image = crate::model::schema::IMAGE_VALUES.iter().map(|value| Symbol::from(*value)).collect();
+        Ok(Domain { variables, image })
+    }
+
+    /// How many places there are before those of images.
+    pub(super) fn width(&self) -> usize {
+        self.variables.len()
+    }
+
+    /// The values of `subject`.
+    pub(super) fn values(&self, subject: &Subject) -> &[Symbol] {
+        match subject {
+            Subject::Var(path) => {
+                let found = self.variables.iter().find(|(known, _)| known == path);
+                found.map(|(_, values)| values.as_slice()).unwrap_or_default()
+            }
+            Subject::EachImage | Subject::AllImages => &self.image,
+        }
+    }
+}
+
+fn subjects(mutation: &Mutation) -> impl Iterator<Item = &Subject> {
+    let conditions = mutation.requires.iter().chain(&mutation.excludes).map(|c| &c.subject);
+    let consequences = mutation.consequences.iter().chain(&mutation.fail_to).map(|c| &c.subject);
+    mutation.changes.iter().map(|c| &c.subject).chain(conditions).chain(consequences)
 }
 
 impl Graph {
-    /// Builds the graph.
+    /// Builds the graph over the variables of `schema`.
     ///
     /// # Errors
-    /// When two mutations have one name, a declaration names a value that does not exist or changes nothing, or
-    /// there is a value that no mutation leaves.
-    pub fn build(mutations: Vec<Mutation>) -> Result<Self, GraphError> {
+    /// When two mutations have one name, a declaration names a variable or a value that does not exist, changes nothing
+    /// or could never start, there is a value that no mutation leaves, or a goal that none leads to.
+    pub fn build(mutations: Vec<Mutation>, schema: &Schema) -> Result<Self, GraphError> {
+        let domain = Domain::of(&mutations, schema)?;
         for (index, mutation) in mutations.iter().enumerate() {
-            check(mutation)?;
+            check(mutation, &domain)?;
             if let Some(first) = mutations.iter().take(index).find(|m| m.name == mutation.name) {
                 return Err(GraphError::Duplicate {
-                    name: mutation.name.into(),
-                    first: first.module.into(),
-                    second: mutation.module.into(),
+                    name: mutation.name.to_string(),
+                    first: first.module.to_string(),
+                    second: mutation.module.to_string(),
                 });
             }
         }
-        check_no_trap(&mutations)?;
-        Ok(Graph { mutations: mutations.into() })
+        check_ways(&mutations, &domain, schema)?;
+        let compiled = mutations.iter().map(|mutation| compile(mutation, &domain)).collect();
+        Ok(Graph { mutations: mutations.into(), compiled, domain: Arc::new(domain) })
+    }
+
+    /// This graph with what modules from outside declare. One whose declarations do not fit is left out.
+    #[must_use]
+    pub fn with_modules(&self, state: &State) -> Self {
+        let mut graph = self.clone();
+        for declared in state.control.modules.values() {
+            if let Ok(wider) = graph.with(&declared.mutations, &state.schema) {
+                graph = wider;
+            }
+        }
+        graph
+    }
+
+    /// This graph with more mutations.
+    ///
+    /// # Errors
+    /// As of [`Graph::build`].
+    pub fn with(&self, mutations: &[Mutation], schema: &Schema) -> Result<Self, GraphError> {
+        Graph::build(self.mutations.iter().chain(mutations).cloned().collect(), schema)
     }
 
     /// The mutations, in the order in which they were declared.
@@ -225,42 +221,68 @@ impl Graph {
     /// The mutation of this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Mutation> {
-        self.mutations.iter().find(|m| m.name == name)
+        self.mutations.iter().find(|m| m.name.as_ref() == name)
+    }
+
+    /// The finite variables that mutations speak of, with their values, in the order of their places.
+    pub fn variables(&self) -> impl Iterator<Item = (&VarPath, &[Symbol])> {
+        self.domain.variables.iter().map(|(path, values)| (path, values.as_slice()))
+    }
+
+    pub(super) fn domain(&self) -> &Domain {
+        &self.domain
+    }
+
+    pub(super) fn compiled(&self) -> &[Compiled] {
+        &self.compiled
     }
 }
 
-fn check(mutation: &Mutation) -> Result<(), GraphError> {
+fn check(mutation: &Mutation, domain: &Domain) -> Result<(), GraphError> {
     let changes = &mutation.changes;
-    if changes.is_empty() || changes.iter().any(|c| c.subject == Subject::AllImages || c.to.is_empty()) {
-        return Err(GraphError::NoChange { module: mutation.module.into(), name: mutation.name.into() });
+    let (module, name) = (mutation.module.to_string(), mutation.name.to_string());
+    let twice = |index: usize, subject: &Subject| changes.iter().take(index).any(|c| c.subject == *subject);
+    let wrong_change = |(index, c): (usize, &crate::model::mutation::Change)| {
+        c.subject == Subject::AllImages || c.to.is_empty() || c.from.is_empty() || twice(index, &c.subject)
+    };
+    if changes.is_empty() || changes.iter().enumerate().any(wrong_change) {
+        return Err(GraphError::NoChange { module, name });
     }
     let conditions = mutation.requires.iter().chain(&mutation.excludes);
     let named = changes
         .iter()
-        .flat_map(|c| c.from.iter().map(move |v| (c.subject, *v)))
-        .chain(conditions.flat_map(|c| c.any_of.iter().map(move |v| (c.subject, *v))))
-        .chain(mutation.consequences.iter().chain(&mutation.fail_to).map(|c| (c.subject, c.becomes)));
-    let known = |subject: Subject, value: &str| value == UNKNOWN || subject.values().contains(&value);
-    let reached = changes.iter().flat_map(|c| c.to.iter().map(move |v| (c.subject, *v)));
+        .flat_map(|c| c.from.iter().map(move |v| (&c.subject, v)))
+        .chain(conditions.flat_map(|c| c.any_of.iter().map(move |v| (&c.subject, v))))
+        .chain(mutation.consequences.iter().chain(&mutation.fail_to).map(|c| (&c.subject, &c.becomes)));
+    let has = |subject: &Subject, value: &Symbol| domain.values(subject).contains(value);
+    let known = |subject: &Subject, value: &Symbol| value.as_str() == UNKNOWN || has(subject, value);
+    let reached = changes.iter().flat_map(|c| c.to.iter().map(move |v| (&c.subject, v)));
     let wrong = named
-        .filter(|(subject, value)| !known(*subject, value))
-        .chain(reached.filter(|(subject, value)| !subject.values().contains(value)))
+        .filter(|(subject, value)| !known(subject, value))
+        .chain(reached.filter(|(subject, value)| !has(subject, value)))
         .next();
-    match wrong {
+    if let Some((subject, value)) = wrong {
+        let (subject, value) = (subject.clone(), value.to_string());
+        return Err(GraphError::NoSuchValue { module, name, subject, value });
+    }
+    match compiled::contradiction(mutation, domain) {
+        Some(subject) => Err(GraphError::Contradiction { module, name, subject }),
         None => Ok(()),
-        Some((subject, value)) => Err(GraphError::NoSuchValue {
-            module: mutation.module.into(),
-            name: mutation.name.into(),
-            subject,
-            value: value.into(),
-        }),
     }
 }
 
-/// A value is left by an edge that starts from it, or by one that has another value as its consequence.
-fn check_no_trap(mutations: &[Mutation]) -> Result<(), GraphError> {
-    for subject in [Subject::Power, Subject::Boot, Subject::Run, Subject::EachImage] {
-        for value in subject.values().iter().chain(&[UNKNOWN]) {
+/// A value is left by an edge that starts from it, or by one that has another value as its consequence; it is reached by
+/// an edge that leads to it.
+fn check_ways(mutations: &[Mutation], domain: &Domain, schema: &Schema) -> Result<(), GraphError> {
+    let variables = domain.variables.iter().map(|(path, values)| (Subject::Var(path.clone()), values));
+    for (subject, values) in variables.chain([(Subject::EachImage, &domain.image)]) {
+        let changed = |m: &Mutation| m.changes.iter().any(|c| c.subject == subject);
+        if !mutations.iter().any(changed) && !is_core(&subject) {
+            // Only a condition: whoever sees it changes it.
+            continue;
+        }
+        let unknown = Symbol::from(UNKNOWN);
+        for value in values.iter().chain([&unknown]) {
             let left = mutations.iter().any(|m| {
                 let by_change = m.changes.iter().any(|c| c.subject == subject && c.from.contains(value));
                 let by_consequence = m.consequences.iter().any(|c| {
@@ -271,9 +293,29 @@ fn check_no_trap(mutations: &[Mutation]) -> Result<(), GraphError> {
                 by_change || by_consequence
             });
             if !left {
-                return Err(GraphError::Trap { subject, value: (*value).into() });
+                return Err(GraphError::Trap { subject, value: value.to_string() });
+            }
+        }
+        let Subject::Var(path) = &subject else { continue };
+        let Some((_, spec)) = schema.find(path).filter(|(_, spec)| spec.set == crate::model::schema::Setting::Goal)
+        else {
+            continue;
+        };
+        let goals = if spec.goals.is_empty() { values } else { &spec.goals };
+        for goal in goals {
+            let reached = |m: &Mutation| {
+                m.changes.iter().any(|c| c.subject == subject && c.to.contains(goal))
+                    || m.consequences.iter().any(|c| c.subject == subject && c.becomes == *goal)
+            };
+            if !mutations.iter().any(reached) {
+                return Err(GraphError::Unreachable { subject, value: goal.to_string() });
             }
         }
     }
     Ok(())
+}
+
+/// The variables without which no node comes up.
+fn is_core(subject: &Subject) -> bool {
+    [Subject::power(), Subject::boot(), Subject::run(), Subject::EachImage].contains(subject)
 }

@@ -10,18 +10,22 @@ mod decide;
 mod diff;
 mod goal;
 mod graph;
+mod hold;
 mod search;
 #[cfg(test)]
 mod tests;
 mod timeline;
 mod why;
 
-pub use decide::{Decision, Failure, Policy, decide, fail};
+pub use decide::{Decision, Failure, Policy, decide, fail, timeout_ms};
 pub use diff::{ApplyError, Change, ChangeKind, Described, Description, diff};
 pub use goal::{Goal, goal, goal_reached};
-pub use graph::{
-    Budget, Change as Edge, Condition, Consequence, Context, Disruption, Graph, GraphError, Mutation, Subject, Work,
-};
-pub use search::{NoPlan, POWER_MODULE, Plan, Planner};
+pub use graph::{Graph, GraphError};
+pub use hold::{Hold, hold, mass_event};
+pub use search::{NoPlan, POWER_MODULE, Plan, Planner, expected_ms};
 pub use timeline::{Stage, timeline};
 pub use why::{Evidence, Reason, Suggestion, Unmet, WhyReport, why};
+
+pub use crate::model::mutation::{
+    Budget, Change as Edge, Condition, Consequence, Context, Disruption, Mutation, Subject, Work,
+};

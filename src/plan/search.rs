@@ -1,5 +1,5 @@
 //! The quickest way from what is observed to what is wanted: Dijkstra's search over the values of a node's finite
-//! variables, with expected durations as lengths.
+//! variables, with expected durations as lengths, as they were declared or learned.
 //!
 //! A node's situation is a short row of small numbers, one a variable, so states compare and hash quickly. Plans
 //! are remembered by situation: nodes in the same situation share one search. Where the way leads out of the
@@ -13,11 +13,11 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::goal::{Goal, goal, image_seen};
-use super::graph::{Condition, Graph, Mutation, Subject, UNKNOWN};
+use super::graph::{Domain, Graph, code};
 use crate::fact::StepName;
 use crate::model::limits::PLAN_STATES_MAX;
-use crate::model::{Name, VarPath};
-use crate::state::Node;
+use crate::model::{Mutation, Name};
+use crate::state::{Control, Node};
 
 /// The steps from what is observed to what is wanted, in order; empty when there is nothing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,12 @@ pub enum NoPlan {
     /// No sequence of mutations leads to the goal.
     #[error("no sequence of mutations leads from what is observed to the goal")]
     Unreachable,
+    /// Only with mutations that are switched off.
+    #[error("the way to the goal needs {}, which is disabled", names(mutations))]
+    Disabled {
+        /// Their names.
+        mutations: Vec<Arc<str>>,
+    },
     /// The search grew beyond its bound.
     #[error(
         "the search for a plan visited {PLAN_STATES_MAX} states and was given up: the node's cake has too many images that change at once"
@@ -41,10 +47,12 @@ pub enum NoPlan {
     TooLarge,
 }
 
-/// A row of values: 0 is unknown, n is the subject's n-th value. Power, boot, run, then images in order of name.
-type Situation = Vec<u8>;
+fn names(mutations: &[Arc<str>]) -> String {
+    mutations.join(", ")
+}
 
-const IMAGES_FROM: usize = 3;
+/// A row of values: 0 is unknown, n is the variable's n-th value. The graph's variables, then images in order of name.
+type Situation = Vec<u8>;
 
 /// The module whose mutations need a BMC; a node without one is planned for without them.
 pub const POWER_MODULE: &str = "power";
@@ -63,6 +71,13 @@ enum PowerControl {
     ByHand,
 }
 
+/// Whether mutations that are switched off are planned with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Disabled {
+    LeftOut,
+    TakenIn,
+}
+
 /// A plan in terms of its class: mutations by index, images by position.
 type ClassPlan = Result<Arc<[(usize, Option<usize>)]>, NoPlan>;
 
@@ -70,17 +85,48 @@ type ClassPlan = Result<Arc<[(usize, Option<usize>)]>, NoPlan>;
 #[derive(Debug)]
 pub struct Planner {
     graph: Graph,
+    /// By mutation: how long it takes in milliseconds, and whether it is planned with.
+    weights: Vec<(u64, bool)>,
+    followed: Option<u64>,
     remembered: HashMap<Class, ClassPlan>,
+    searches: u64,
 }
 
 /// Situations that are remembered; beyond it all are forgotten and searched anew when they come up.
 const CLASSES_MAX: usize = 10_000;
 
 impl Planner {
-    /// A planner over `graph`.
+    /// A planner over `graph`, with durations as declared.
     #[must_use]
     pub fn new(graph: Graph) -> Self {
-        Planner { graph, remembered: HashMap::new() }
+        let weights = graph.mutations().iter().map(|m| (m.expected_ms.max(1), true)).collect();
+        Planner { graph, weights, followed: None, remembered: HashMap::new(), searches: 0 }
+    }
+
+    /// A planner over `graph` that goes by what was learned and switched off.
+    #[must_use]
+    pub fn following(graph: Graph, control: &Control) -> Self {
+        let mut planner = Planner::new(graph);
+        planner.follow(control);
+        planner
+    }
+
+    /// Goes by what was learned and switched off. Plans that were found with other weights are forgotten.
+    pub fn follow(&mut self, control: &Control) {
+        if self.followed == Some(control.revision) {
+            return;
+        }
+        self.followed = Some(control.revision);
+        let weights: Vec<(u64, bool)> = self
+            .graph
+            .mutations()
+            .iter()
+            .map(|m| (expected_ms(m, control), control.is_enabled(&m.name, &m.module)))
+            .collect();
+        if weights != self.weights {
+            self.weights = weights;
+            self.remembered.clear();
+        }
     }
 
     /// The graph that is planned over.
@@ -89,40 +135,63 @@ impl Planner {
         &self.graph
     }
 
+    /// How many searches were made; what was remembered is none.
+    #[must_use]
+    pub fn searches(&self) -> u64 {
+        self.searches
+    }
+
+    /// How long the mutation of this name takes, as it is planned with, in milliseconds.
+    #[must_use]
+    pub fn expected_ms(&self, name: &str) -> Option<u64> {
+        let index = self.graph.mutations().iter().position(|m| m.name.as_ref() == name)?;
+        self.weights.get(index).map(|(ms, _)| *ms)
+    }
+
     /// The quickest plan for `node`.
     ///
     /// # Errors
     /// When no sequence of mutations leads to the goal, or the search grew beyond its bound.
     pub fn plan(&mut self, node: &Node) -> Result<Plan, NoPlan> {
         let images = node.images();
-        let class = classify(node, &images, &goal(node));
+        let class = classify(self.graph.domain(), node, &images, &goal(node));
         if self.remembered.len() >= CLASSES_MAX {
             self.remembered.clear();
         }
-        let graph = &self.graph;
-        let found = self.remembered.entry(class).or_insert_with_key(|class| search(graph, class)).clone()?;
+        let (graph, weights, searches) = (&self.graph, &self.weights, &mut self.searches);
+        let find = |class: &Class| {
+            *searches += 1;
+            search_with_reason(graph, weights, class)
+        };
+        let found = self.remembered.entry(class).or_insert_with_key(find).clone()?;
         let mutations = self.graph.mutations();
         let step = |(index, image): &(usize, Option<usize>)| {
             let image = image.and_then(|i| images.get(i).cloned());
-            mutations.get(*index).map(|m| (StepName { mutation: m.name.into(), image }, m.expected_ms))
+            let (expected_ms, _) = self.weights.get(*index)?;
+            mutations.get(*index).map(|m| (StepName { mutation: m.name.clone(), image }, *expected_ms))
         };
         let (steps, durations): (Vec<_>, Vec<_>) = found.iter().filter_map(step).unzip();
         Ok(Plan { steps, expected_ms: durations.iter().sum() })
     }
 }
 
-fn classify(node: &Node, images: &[Name], goal: &Goal) -> Class {
-    let code = |subject: Subject, value: Option<&str>| encode(subject, value.unwrap_or(UNKNOWN));
-    let seen = |subject, path: VarPath| code(subject, node.see_symbol(&path));
-    let mut situation = vec![
-        seen(Subject::Power, VarPath::power()),
-        seen(Subject::Boot, VarPath::boot()),
-        seen(Subject::Run, VarPath::run()),
-    ];
-    let mut wanted = vec![code(Subject::Power, goal.power), 0, code(Subject::Run, goal.run)];
+/// How long a mutation takes: as it was learned, or as it was declared.
+#[must_use]
+pub fn expected_ms(mutation: &Mutation, control: &Control) -> u64 {
+    let learned = control.learned.get(&mutation.name).and_then(crate::state::Learned::believed_ms);
+    learned.unwrap_or(mutation.expected_ms).max(1)
+}
+
+fn classify(domain: &Domain, node: &Node, images: &[Name], goal: &Goal) -> Class {
+    let mut situation = Vec::with_capacity(domain.width() + images.len());
+    let mut wanted = Vec::with_capacity(domain.width() + images.len());
+    for (path, values) in &domain.variables {
+        situation.push(node.see_symbol(path).map_or(0, |value| code(values, value)));
+        wanted.push(goal.of(path).map_or(0, |value| code(values, value)));
+    }
     for image in images {
-        situation.push(code(Subject::EachImage, image_seen(node, image)));
-        wanted.push(code(Subject::EachImage, goal.images.get(image).copied()));
+        situation.push(image_seen(node, image).map_or(0, |value| code(&domain.image, value)));
+        wanted.push(goal.images.get(image).map_or(0, |value| code(&domain.image, value)));
     }
     let power_control = match node.spec.bmc {
         Some(_) => PowerControl::ByBmc,
@@ -131,14 +200,25 @@ fn classify(node: &Node, images: &[Name], goal: &Goal) -> Class {
     Class { situation, goal: wanted, power_control }
 }
 
-fn encode(subject: Subject, value: &str) -> u8 {
-    let position = subject.values().iter().position(|v| *v == value);
-    position.and_then(|p| u8::try_from(p + 1).ok()).unwrap_or(0)
+/// The plan without what is switched off; when there is none, whether what is switched off is the reason.
+fn search_with_reason(graph: &Graph, weights: &[(u64, bool)], class: &Class) -> ClassPlan {
+    let found = search(graph, weights, class, Disabled::LeftOut);
+    if found != Err(NoPlan::Unreachable) || weights.iter().all(|(_, enabled)| *enabled) {
+        return found;
+    }
+    let Ok(steps) = search(graph, weights, class, Disabled::TakenIn) else { return found };
+    let is_off = |index: &usize| weights.get(*index).is_some_and(|(_, enabled)| !enabled);
+    let mut off: Vec<usize> = steps.iter().map(|(index, _)| *index).filter(is_off).collect();
+    off.sort_unstable();
+    off.dedup();
+    let mutations = off.into_iter().filter_map(|index| graph.mutations().get(index).map(|m| m.name.clone()));
+    Err(NoPlan::Disabled { mutations: mutations.collect() })
 }
 
-fn search(graph: &Graph, class: &Class) -> ClassPlan {
+fn search(graph: &Graph, weights: &[(u64, bool)], class: &Class, disabled: Disabled) -> ClassPlan {
     let goal_met = |s: &Situation| s.iter().zip(&class.goal).all(|(seen, want)| *want == 0 || seen == want);
-    let edges = instantiate(graph, class);
+    let width = graph.domain().width();
+    let edges = instantiate(graph, weights, class, disabled);
     let mut best: HashMap<Situation, u64> = HashMap::from([(class.situation.clone(), 0)]);
     let mut came_from: HashMap<Situation, (Situation, usize)> = HashMap::new();
     let mut frontier = BinaryHeap::from([Reverse((0u64, class.situation.clone()))]);
@@ -152,12 +232,16 @@ fn search(graph: &Graph, class: &Class) -> ClassPlan {
         if best.len() > PLAN_STATES_MAX {
             return Err(NoPlan::TooLarge);
         }
-        for (index, edge) in edges.iter().enumerate() {
-            for next in edge.follow(&situation) {
-                let next_cost = cost.saturating_add(edge.mutation.expected_ms.max(1));
+        for (number, edge) in edges.iter().enumerate() {
+            let Some(compiled) = graph.compiled().get(edge.index) else { continue };
+            if !compiled.allows(&situation, edge.image, width) {
+                continue;
+            }
+            for next in compiled.ends(&situation, edge.image, width) {
+                let next_cost = cost.saturating_add(edge.expected_ms);
                 if best.get(&next).is_none_or(|known| next_cost < *known) {
                     best.insert(next.clone(), next_cost);
-                    came_from.insert(next.clone(), (situation.clone(), index));
+                    came_from.insert(next.clone(), (situation.clone(), number));
                     frontier.push(Reverse((next_cost, next)));
                 }
             }
@@ -167,102 +251,44 @@ fn search(graph: &Graph, class: &Class) -> ClassPlan {
 }
 
 fn walk_back(
-    edges: &[Edge<'_>],
+    edges: &[Edge],
     came_from: &HashMap<Situation, (Situation, usize)>,
     end: Situation,
 ) -> Arc<[(usize, Option<usize>)]> {
     let mut steps = Vec::new();
     let mut at = &end;
-    while let Some((before, index)) = came_from.get(at) {
-        steps.extend(edges.get(*index).map(|e| (e.index, e.image)));
+    while let Some((before, number)) = came_from.get(at) {
+        steps.extend(edges.get(*number).map(|e| (e.index, e.image)));
         at = before;
     }
     steps.reverse();
     steps.into()
 }
 
-/// One mutation as it applies to one node: for all-image conditions every image, for the others its own.
-struct Edge<'a> {
-    mutation: &'a Mutation,
+/// One mutation as it applies to one node: by itself, or to one of its images.
+struct Edge {
     index: usize,
     image: Option<usize>,
-    image_count: usize,
+    expected_ms: u64,
 }
 
-fn instantiate<'a>(graph: &'a Graph, class: &Class) -> Vec<Edge<'a>> {
-    let image_count = class.situation.len().saturating_sub(IMAGES_FROM);
-    let needs_bmc = |m: &Mutation| m.module == POWER_MODULE;
+fn instantiate(graph: &Graph, weights: &[(u64, bool)], class: &Class, disabled: Disabled) -> Vec<Edge> {
+    let image_count = class.situation.len().saturating_sub(graph.domain().width());
+    let needs_bmc = |m: &Mutation| m.module.as_ref() == POWER_MODULE;
     let mut edges = Vec::new();
-    for (index, mutation) in graph.mutations().iter().enumerate() {
-        if class.power_control == PowerControl::ByHand && needs_bmc(mutation) {
+    for (index, ((mutation, compiled), (expected_ms, enabled))) in
+        graph.mutations().iter().zip(graph.compiled()).zip(weights).enumerate()
+    {
+        let left_out = !enabled && disabled == Disabled::LeftOut;
+        if left_out || class.power_control == PowerControl::ByHand && needs_bmc(mutation) {
             continue;
         }
-        if mutation.is_each_image() {
-            let each = (0..image_count).map(|i| Edge { mutation, index, image: Some(i), image_count });
-            edges.extend(each);
+        let edge = |image| Edge { index, image, expected_ms: *expected_ms };
+        if compiled.each_image {
+            edges.extend((0..image_count).map(|image| edge(Some(image))));
         } else {
-            edges.push(Edge { mutation, index, image: None, image_count });
+            edges.push(edge(None));
         }
     }
     edges
-}
-
-impl Edge<'_> {
-    fn places(&self, subject: Subject) -> std::ops::Range<usize> {
-        match (subject, self.image) {
-            (Subject::Power, _) => 0..1,
-            (Subject::Boot, _) => 1..2,
-            (Subject::Run, _) => 2..3,
-            (Subject::EachImage, Some(i)) => IMAGES_FROM + i..IMAGES_FROM + i + 1,
-            (Subject::EachImage, None) => 0..0,
-            (Subject::AllImages, _) => IMAGES_FROM..IMAGES_FROM + self.image_count,
-        }
-    }
-
-    fn has_one_of(&self, situation: &Situation, place: usize, subject: Subject, any_of: &[&str]) -> bool {
-        situation.get(place).is_some_and(|seen| any_of.iter().any(|v| encode(subject, v) == *seen))
-    }
-
-    fn allows(&self, situation: &Situation) -> bool {
-        let changes = self
-            .mutation
-            .changes
-            .iter()
-            .all(|c| self.places(c.subject).all(|p| self.has_one_of(situation, p, c.subject, c.from)));
-        let holds_for_all =
-            |c: &Condition| self.places(c.subject).all(|p| self.has_one_of(situation, p, c.subject, c.any_of));
-        let holds_for_one =
-            |c: &Condition| self.places(c.subject).any(|p| self.has_one_of(situation, p, c.subject, c.any_of));
-        changes && self.mutation.requires.iter().all(holds_for_all) && !self.mutation.excludes.iter().any(holds_for_one)
-    }
-
-    /// The situations that the edge may lead to from `situation`: none when it does not start there.
-    fn follow(&self, situation: &Situation) -> Vec<Situation> {
-        if !self.allows(situation) {
-            return Vec::new();
-        }
-        let mut base = situation.clone();
-        let set = |situation: &mut Situation, subject: Subject, value: &str| {
-            for place in self.places(subject) {
-                if let Some(slot) = situation.get_mut(place) {
-                    *slot = encode(subject, value);
-                }
-            }
-        };
-        for consequence in &self.mutation.consequences {
-            set(&mut base, consequence.subject, consequence.becomes);
-        }
-        let mut ends = vec![base];
-        for change in &self.mutation.changes {
-            ends = ends
-                .iter()
-                .flat_map(|end| change.to.iter().map(move |to| (end.clone(), to)))
-                .map(|(mut end, to)| {
-                    set(&mut end, change.subject, to);
-                    end
-                })
-                .collect();
-        }
-        ends
-    }
 }

@@ -12,9 +12,9 @@ use crate::state::State;
 
 fn mutation(name: &'static str, from: &'static [&'static str], to: &'static [&'static str]) -> Mutation {
     Mutation {
-        name,
-        module: "m",
-        changes: vec![Edge { subject: Subject::Power, from, to }],
+        name: name.into(),
+        module: "m".into(),
+        changes: vec![Edge::new(Subject::power(), from, to)],
         requires: vec![],
         excludes: vec![],
         consequences: vec![],
@@ -30,20 +30,22 @@ fn mutation(name: &'static str, from: &'static [&'static str], to: &'static [&'s
 
 #[test]
 fn a_mutation_of_a_value_that_does_not_exist_is_found_and_named() {
-    let error = Graph::build(vec![mutation("bad", &["off"], &["purple"])]).unwrap_err();
+    let error =
+        Graph::build(vec![mutation("bad", &["off"], &["purple"])], &crate::model::Schema::default()).unwrap_err();
     assert!(matches!(&error, GraphError::NoSuchValue { name, value, .. } if name == "bad" && value == "purple"));
 }
 
 #[test]
 fn two_mutations_of_one_name_are_found_and_named() {
     let twice = vec![mutation("a", &["off"], &["on"]), mutation("a", &["on"], &["off"])];
-    assert!(matches!(Graph::build(twice).unwrap_err(), GraphError::Duplicate { .. }));
+    assert!(matches!(Graph::build(twice, &crate::model::Schema::default()).unwrap_err(), GraphError::Duplicate { .. }));
 }
 
 #[test]
 fn a_state_that_no_node_could_leave_is_found_and_named() {
-    let error = Graph::build(vec![mutation("a", &["off", "unknown"], &["on"])]).unwrap_err();
-    assert_eq!(error, GraphError::Trap { subject: Subject::Power, value: "on".into() });
+    let error =
+        Graph::build(vec![mutation("a", &["off", "unknown"], &["on"])], &crate::model::Schema::default()).unwrap_err();
+    assert_eq!(error, GraphError::Trap { subject: Subject::power(), value: "on".into() });
 }
 
 fn name(text: &str) -> Name {
@@ -59,6 +61,12 @@ fn node(number: u8, cake: &str) -> (NodeId, NodeSpec) {
         cake: Some(name(cake)),
         bmc: None,
         labels: Default::default(),
+        pool: None,
+        arch: None,
+        platform: None,
+        parents: Vec::new(),
+        variables: Default::default(),
+        own: Default::default(),
     };
     (NodeId(Uuid::from_u128(u128::from(number))), spec)
 }

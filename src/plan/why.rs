@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::decide::{Decision, Policy, decide};
 use super::goal::{goal, image_seen};
+use super::hold::Hold;
 use super::search::{NoPlan, Planner};
 use crate::fact::{BmcProblem, FailReason, StepName};
 use crate::model::{Name, NodeId, UnixMs, VarPath};
-use crate::state::{Attempt, Node};
+use crate::state::{Attempt, Control, Node};
 
 /// The whole answer for one node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,6 +66,19 @@ pub enum Reason {
     },
     /// The node has no BMC, and a human must power it on.
     NoPowerControl,
+    /// The next step must not be started now.
+    Held {
+        /// The step.
+        step: StepName,
+        /// What holds it.
+        #[serde(flatten)]
+        hold: Hold,
+    },
+    /// The way to the goal needs mutations that are switched off.
+    Disabled {
+        /// Their names.
+        mutations: Vec<String>,
+    },
     /// There is no way to the goal.
     NoPlan {
         /// Why not.
@@ -116,6 +130,16 @@ pub enum Suggestion {
     PowerOnByHand,
     /// Release the node when the cause is removed.
     Release,
+    /// Thaw what is frozen.
+    Thaw,
+    /// Wait until nothing holds the node, or take that back.
+    WaitForGuard,
+    /// Look at the appliance and the network, then say that the mass event was looked into.
+    LookIntoMassEvent,
+    /// Wait: other nodes are first.
+    WaitForTurn,
+    /// Switch the mutation or its module on again.
+    Enable,
 }
 
 impl fmt::Display for Suggestion {
@@ -134,16 +158,26 @@ impl fmt::Display for Suggestion {
             Suggestion::CheckConsole => "look at the machine's console: the kernel or the agent did not come up",
             Suggestion::CheckImage => "look at the image's last console lines, and check it with 'bootes image verify'",
             Suggestion::PowerOnByHand => "the node has no BMC in its description: power it on by hand",
+            Suggestion::Thaw => "'bootes thaw' lets steps start again",
+            Suggestion::WaitForGuard => {
+                "nothing to do: it goes on when the node is free; 'bootes set NODE busy=free' if that is wrong"
+            }
+            Suggestion::LookIntoMassEvent => {
+                "look at the appliance, its network and the power first; then 'bootes mass-event clear' lets disruptive steps go on"
+            }
+            Suggestion::WaitForTurn => "nothing to do: it goes on when other nodes are back",
+            Suggestion::Enable => "'bootes mutation enable' or 'bootes module enable' switches it on again",
             Suggestion::Release => "remove the cause, then 'bootes release' the node",
         })
     }
 }
 
 /// Explains `node`.
-pub fn why(node: &Node, planner: &mut Planner, policy: &Policy, now: UnixMs) -> WhyReport {
+pub fn why(node: &Node, control: &Control, planner: &mut Planner, policy: &Policy, now: UnixMs) -> WhyReport {
+    planner.follow(control);
     let plan = planner.plan(node).map(|p| p.steps).unwrap_or_default();
     let last = node.retry.attempts.last().cloned();
-    let reason = match decide(node, planner, policy, now) {
+    let reason = match decide(node, control, planner, policy, now) {
         Decision::AtGoal => Reason::AtGoal,
         Decision::Wait { .. } | Decision::Done { .. } | Decision::TimedOut { .. } | Decision::Superseded { .. } => {
             match &node.in_flight {
@@ -159,6 +193,10 @@ pub fn why(node: &Node, planner: &mut Planner, policy: &Policy, now: UnixMs) -> 
         Decision::BackOff { until } => Reason::BackingOff { last: last.clone(), until },
         Decision::Quarantined => Reason::Quarantined { failures: node.retry.counted, last: last.clone() },
         Decision::NoPlan(NoPlan::Unreachable) if node.spec.bmc.is_none() => Reason::NoPowerControl,
+        Decision::Held { step, hold } => Reason::Held { step, hold },
+        Decision::NoPlan(NoPlan::Disabled { mutations }) => {
+            Reason::Disabled { mutations: mutations.iter().map(ToString::to_string).collect() }
+        }
         Decision::NoPlan(none) => Reason::NoPlan { detail: none.to_string() },
     };
     let next_try = match &reason {
@@ -181,10 +219,9 @@ pub fn why(node: &Node, planner: &mut Planner, policy: &Policy, now: UnixMs) -> 
 
 fn unmet(node: &Node) -> Vec<Unmet> {
     let goal = goal(node);
-    let mut all: Vec<(VarPath, Option<&str>, Option<&str>)> = vec![
-        (VarPath::power(), goal.power, node.see_symbol(&VarPath::power())),
-        (VarPath::run(), goal.run, node.see_symbol(&VarPath::run())),
-    ];
+    let variables = goal.variables.iter();
+    let mut all: Vec<(VarPath, Option<&str>, Option<&str>)> =
+        variables.map(|(path, wanted)| (path.clone(), Some(wanted.as_str()), node.see_symbol(path))).collect();
     for (image, wanted) in &goal.images {
         all.push((VarPath::image_state(image), Some(*wanted), image_seen(node, image)));
     }
@@ -224,6 +261,15 @@ fn suggest(node: &Node, reason: &Reason, last: Option<&Attempt>) -> Option<Sugge
     match reason {
         Reason::AtGoal | Reason::Pending => return None,
         Reason::NoPowerControl => return Some(Suggestion::PowerOnByHand),
+        Reason::Disabled { .. } => return Some(Suggestion::Enable),
+        Reason::Held { hold, .. } => {
+            return Some(match hold {
+                Hold::NodeFrozen { .. } | Hold::AllFrozen { .. } => Suggestion::Thaw,
+                Hold::Guarded { .. } => Suggestion::WaitForGuard,
+                Hold::MassEvent { .. } => Suggestion::LookIntoMassEvent,
+                Hold::Queued { .. } => Suggestion::WaitForTurn,
+            });
+        }
         Reason::InProgress { .. } | Reason::BackingOff { .. } | Reason::Quarantined { .. } | Reason::NoPlan { .. } => {}
     }
     let step = node.in_flight.as_ref().map(|flight| &flight.step).or(last.map(|attempt| &attempt.step));

@@ -96,7 +96,7 @@ impl NodeDocument {
             name: spec.name.clone(),
             id: node.id,
             goal_reached: goal_reached(node),
-            desired: node.desired.iter().map(|(path, value)| (path.to_string(), value.to_string())).collect(),
+            desired: node.desired.iter().map(|(path, desired)| (path.to_string(), desired.value.to_string())).collect(),
             observed: node.observed.iter().map(|(path, seen)| (path.to_string(), seen.value.to_string())).collect(),
             stage,
             stage_s,

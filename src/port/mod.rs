@@ -117,7 +117,7 @@ pub struct FactFeed(pub broadcast::Sender<Arc<Stamped<Fact>>>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Action {
     /// The module.
-    pub module: &'static str,
+    pub module: Arc<str>,
     /// The node.
     pub node: NodeId,
     /// What.
@@ -144,7 +144,7 @@ pub struct ModuleContext {
 /// Code that discovers variables and performs mutations.
 pub trait Module: Send {
     /// Its name, by which its mutations name it.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> Arc<str>;
     /// The mutations that it declares.
     fn mutations(&self) -> Vec<Mutation>;
     /// Spawns its tasks and returns.

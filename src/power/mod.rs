@@ -75,8 +75,8 @@ impl PowerModule {
 }
 
 impl Module for PowerModule {
-    fn name(&self) -> &'static str {
-        POWER_MODULE
+    fn name(&self) -> Arc<str> {
+        POWER_MODULE.into()
     }
 
     fn mutations(&self) -> Vec<Mutation> {

@@ -24,9 +24,9 @@ pub mod names {
 /// The declarations.
 #[must_use]
 pub fn mutations() -> Vec<Mutation> {
-    let base = |name: &'static str, changes: Vec<Edge>| Mutation {
-        name,
-        module: POWER_MODULE,
+    let base = |name: &str, changes: Vec<Edge>| Mutation {
+        name: name.into(),
+        module: POWER_MODULE.into(),
         changes,
         requires: vec![],
         excludes: vec![],
@@ -39,14 +39,14 @@ pub fn mutations() -> Vec<Mutation> {
         work: Work::Act,
         budget: Budget::Free,
     };
-    let power = |from, to| vec![Edge { subject: Subject::Power, from, to }];
-    let power_unknown = vec![Consequence { subject: Subject::Power, becomes: "unknown" }];
-    let off = |name, requires| Mutation {
+    let power = |from: &[&str], to: &[&str]| vec![Edge::new(Subject::power(), from, to)];
+    let power_unknown = vec![Consequence::new(Subject::power(), "unknown")];
+    let off = |name: &str, requires| Mutation {
         requires,
         consequences: vec![
-            Consequence { subject: Subject::Boot, becomes: "idle" },
-            Consequence { subject: Subject::Run, becomes: "unknown" },
-            Consequence { subject: Subject::AllImages, becomes: "unknown" },
+            Consequence::new(Subject::boot(), "idle"),
+            Consequence::new(Subject::run(), "unknown"),
+            Consequence::new(Subject::AllImages, "unknown"),
         ],
         fail_to: power_unknown.clone(),
         expected_ms: 3_000,
@@ -56,23 +56,20 @@ pub fn mutations() -> Vec<Mutation> {
     vec![
         base(names::DISCOVER, power(&["unknown"], &["off", "on"])),
         Mutation {
-            requires: vec![Condition { subject: Subject::Power, any_of: &["off"] }],
-            ..base(
-                names::ARM,
-                vec![Edge { subject: Subject::Boot, from: &["unknown", "idle", "stuck"], to: &["armed"] }],
-            )
+            requires: vec![Condition::new(Subject::power(), &["off"])],
+            ..base(names::ARM, vec![Edge::new(Subject::boot(), &["unknown", "idle", "stuck"], &["armed"])])
         },
         Mutation {
-            requires: vec![Condition { subject: Subject::Boot, any_of: &["armed"] }],
+            requires: vec![Condition::new(Subject::boot(), &["armed"])],
             fail_to: power_unknown.clone(),
             expected_ms: 3_000,
             budget: Budget::Counted,
             ..base(names::ON, power(&["off"], &["on"]))
         },
-        off(names::OFF, vec![Condition { subject: Subject::Run, any_of: &["init", "lost"] }]),
+        off(names::OFF, vec![Condition::new(Subject::run(), &["init", "lost"])]),
         off(
             names::RECLAIM,
-            vec![Condition { subject: Subject::Boot, any_of: &["idle", "armed", "rom", "loader", "kernel", "stuck"] }],
+            vec![Condition::new(Subject::boot(), &["idle", "armed", "rom", "loader", "kernel", "stuck"])],
         ),
     ]
 }

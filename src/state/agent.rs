@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::inventory;
 use super::node::{Mark, Node, StateSource};
 use crate::fact::{AgentEvent, AgentFact, Scope};
-use crate::model::variable::check_value;
+use crate::model::schema::check_value;
 use crate::model::{UnixMs, Value, VarPath};
 
 pub(super) fn apply(node: &mut Node, at: UnixMs, fact: &AgentFact) {
@@ -31,7 +32,11 @@ pub(super) fn apply(node: &mut Node, at: UnixMs, fact: &AgentFact) {
         AgentEvent::Observed { scope, variables, .. } => {
             node.agent.heard_at = Some(at);
             if *scope == Scope::Full {
-                node.observed.retain(|path, _| !is_agents(path) || variables.iter().any(|v| v.path == *path));
+                node.observed.retain(|path, seen| {
+                    let agents =
+                        is_agents(path) && seen.source == StateSource::Agent && !path.as_str().ends_with(".mac");
+                    !agents || variables.iter().any(|v| v.path == *path)
+                });
             }
             for reported in variables.iter().filter(|v| is_agents(&v.path)) {
                 match &reported.value {
@@ -42,7 +47,10 @@ pub(super) fn apply(node: &mut Node, at: UnixMs, fact: &AgentFact) {
                 }
             }
         }
-        AgentEvent::Hardware { hardware } => node.hardware = Some(Arc::new((**hardware).clone())),
+        AgentEvent::Hardware { hardware } => {
+            inventory::apply(node, at, hardware);
+            node.hardware = Some(Arc::new((**hardware).clone()));
+        }
         AgentEvent::Console { lines } => node.last.console.push(at, lines),
         AgentEvent::Left { session } => {
             if node.agent.session == Some(*session) {
@@ -61,7 +69,10 @@ pub(super) fn apply(node: &mut Node, at: UnixMs, fact: &AgentFact) {
 
 /// The variables that an agent may speak of; what else it says is not taken in.
 fn is_agents(path: &VarPath) -> bool {
-    *path == VarPath::run() || path.as_image().is_some()
+    *path == VarPath::run()
+        || *path == VarPath::busy()
+        || path.as_image().is_some()
+        || path.as_str().starts_with("net.")
 }
 
 fn agent_seen(node: &mut Node, at: UnixMs) {

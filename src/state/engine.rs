@@ -1,12 +1,41 @@
 //! The engine's own decisions, folded.
 
+use super::State;
 use super::node::{Attempt, InFlight, Mark, Node, RetryState, StateSource};
-use crate::fact::{Counted, EngineEvent};
+use crate::fact::{Counted, EngineEvent, EngineFact, Retry};
 use crate::model::UnixMs;
+use crate::model::mutation::Disruption;
 
-pub(super) fn apply(node: &mut Node, at: UnixMs, event: &EngineEvent) {
+/// The step that gives a silent agent time; when it fails, a node that was running is not.
+const REJOIN: &str = "run.discover";
+
+pub(super) fn apply(state: &mut State, at: UnixMs, fact: &EngineFact) {
+    let (id, event) = (fact.node, &fact.event);
+    if !state.nodes.contains_key(&id) {
+        return;
+    }
     match event {
-        EngineEvent::StepStarted { step, generation, deadline } => {
+        EngineEvent::StepStarted { disruption: Disruption::Disruptive, .. } => {
+            state.control.disrupted.insert(id);
+        }
+        EngineEvent::StepDone { step, duration_ms } => state.control.learn(&step.mutation, *duration_ms),
+        EngineEvent::StepFailed { step, retry, .. } => {
+            if step.mutation.as_ref() == REJOIN {
+                state.control.node_turned_bad(at, id);
+            }
+            if *retry == Retry::Quarantined {
+                state.control.disrupted.remove(&id);
+            }
+        }
+        EngineEvent::GoalReached => state.control.node_is_well(id),
+        EngineEvent::StepStarted { .. } | EngineEvent::StepSuperseded { .. } => {}
+    }
+    state.change(id, |node| apply_to_node(node, at, event));
+}
+
+fn apply_to_node(node: &mut Node, at: UnixMs, event: &EngineEvent) {
+    match event {
+        EngineEvent::StepStarted { step, generation, deadline, .. } => {
             node.generation = *generation;
             node.retry.next = None;
             node.at_goal = false;

@@ -8,7 +8,10 @@
 
 mod agent;
 mod boot;
+mod control;
 mod engine;
+mod inventory;
+mod module;
 mod node;
 mod observe;
 mod operator;
@@ -21,14 +24,15 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
+pub use control::{Control, LEARNED_MIN, Learned, MassEvent};
 pub use node::{
-    AgentLink, Attempt, ConsoleTail, InFlight, Last, Lease, Mark, Marked, Node, Observed, Request, RetryState,
-    StateSource,
+    AgentLink, Aim, Attempt, ConsoleTail, Desired, DesiredSource, InFlight, Last, Lease, Mark, Marked, Node, Observed,
+    Request, RetryState, StateSource,
 };
 
 use crate::fact::{ApplianceFact, BootClient, DhcpRefusal, Fact, Stamped};
 use crate::model::limits::UNKNOWN_MACHINES_MAX;
-use crate::model::{CakeSpec, FactSeq, Mac, Name, NetworkSpec, NodeId, UnixMs};
+use crate::model::{CakeSpec, FactSeq, Mac, Name, NetworkSpec, NodeId, PoolSpec, Schema, Template, UnixMs};
 
 /// Everything that is known, up to one fact.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -41,6 +45,18 @@ pub struct State {
     pub networks: OrdMap<Name, Arc<NetworkSpec>>,
     /// Cakes by name.
     pub cakes: OrdMap<Name, Arc<CakeSpec>>,
+    /// What all nodes have in common, unless their pool or they say otherwise.
+    #[serde(default)]
+    pub defaults: Arc<Template>,
+    /// Pools by name.
+    #[serde(default)]
+    pub pools: OrdMap<Name, Arc<PoolSpec>>,
+    /// Which variables there are.
+    #[serde(default)]
+    pub schema: Schema,
+    /// What holds for all nodes together.
+    #[serde(default)]
+    pub control: Control,
     /// Nodes by id.
     pub nodes: OrdMap<NodeId, Arc<Node>>,
     /// Node ids by name.
@@ -86,13 +102,15 @@ impl State {
                     self.change(node, |n| boot::apply_file(n, at, fact));
                 }
             }
-            Fact::Power(fact) => self.change(fact.node, |n| boot::apply_power(n, at, &fact.event)),
+            Fact::Power(fact) => self.watching(at, fact.node, |n| boot::apply_power(n, at, &fact.event)),
             Fact::Agent(fact) => {
                 if let Some(node) = fact.node {
-                    self.change(node, |n| agent::apply(n, at, fact));
+                    self.watching(at, node, |n| agent::apply(n, at, fact));
                 }
             }
-            Fact::Engine(fact) => self.change(fact.node, |n| engine::apply(n, at, &fact.event)),
+            Fact::Engine(fact) => engine::apply(self, at, fact),
+            Fact::Fleet(fact) => self.control.fleet(at, fact),
+            Fact::Module(fact) => module::apply(self, at, fact),
         }
     }
 
@@ -128,7 +146,18 @@ impl State {
 
     fn change(&mut self, id: NodeId, change: impl FnOnce(&mut Node)) {
         if let Some(node) = self.nodes.get_mut(&id) {
-            change(Arc::make_mut(node));
+            let node = Arc::make_mut(node);
+            change(node);
+            observe::forget_what_cannot_be_known(node, &self.schema);
+        }
+    }
+
+    /// Changes a node, and notices when one that was at its goal lost its power or its agent by that.
+    fn watching(&mut self, at: UnixMs, id: NodeId, change: impl FnOnce(&mut Node)) {
+        let was_well = self.nodes.get(&id).is_some_and(|node| node.is_well());
+        self.change(id, change);
+        if was_well && self.nodes.get(&id).is_some_and(|node| node.has_turned_bad()) {
+            self.control.node_turned_bad(at, id);
         }
     }
 

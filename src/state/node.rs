@@ -19,9 +19,15 @@ pub struct Node {
     /// Its description.
     pub spec: Arc<NodeSpec>,
     /// What is wanted: the description's goals, with what was set by hand standing before them.
-    pub desired: BTreeMap<VarPath, Value>,
+    pub desired: BTreeMap<VarPath, Desired>,
     /// What was set by hand.
     pub by_hand: BTreeMap<VarPath, Value>,
+    /// Counts the changes of the description and of what is wanted: a writer who has seen an older one is refused.
+    #[serde(default)]
+    pub revision: Revision,
+    /// Since when no step of it is started.
+    #[serde(default)]
+    pub frozen: Option<UnixMs>,
     /// What was seen; a variable that is not here is unknown.
     pub observed: BTreeMap<VarPath, Observed>,
     /// Something to be done once, before the goal counts again.
@@ -51,6 +57,51 @@ pub struct Node {
     pub last: Last,
 }
 
+/// A value that is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Desired {
+    /// The value.
+    pub value: Value,
+    /// When it became so.
+    pub at: UnixMs,
+    /// Counts the changes of this variable.
+    pub revision: Revision,
+    /// Who wants it.
+    pub source: DesiredSource,
+    /// Whether something has to be done to reach it.
+    pub aim: Aim,
+}
+
+/// Who wants a value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DesiredSource {
+    /// Every described node is to run.
+    Default,
+    /// The variable's own default, from its extension.
+    Extension,
+    /// The defaults of the cluster.
+    Cluster,
+    /// The node's pool.
+    Pool(Name),
+    /// The node's description.
+    Node,
+    /// The node's cake.
+    Cake(Name),
+    /// An operator's hand.
+    Hand,
+}
+
+/// Whether something has to be done to reach a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Aim {
+    /// It is a goal: the planner looks for a way to it.
+    Goal,
+    /// It is a setting that modules and agents read.
+    Config,
+}
+
 /// A value that was seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observed {
@@ -78,6 +129,8 @@ pub enum StateSource {
     Engine,
     /// It follows from another value.
     Implied,
+    /// A module from outside.
+    Module,
 }
 
 /// Something to be done once.
@@ -243,6 +296,8 @@ impl Node {
             spec: Arc::new(spec),
             desired: BTreeMap::new(),
             by_hand: BTreeMap::new(),
+            revision: Revision(0),
+            frozen: None,
             observed: BTreeMap::new(),
             request: None,
             in_flight: None,
@@ -257,6 +312,18 @@ impl Node {
             marks: Vec::new(),
             last: Last::default(),
         }
+    }
+
+    /// What is wanted of a variable.
+    #[must_use]
+    pub fn wants(&self, path: &VarPath) -> Option<&Value> {
+        self.desired.get(path).map(|d| &d.value)
+    }
+
+    /// What is wanted of a finite variable.
+    #[must_use]
+    pub fn wants_symbol(&self, path: &VarPath) -> Option<&str> {
+        self.wants(path).and_then(Value::as_symbol)
     }
 
     /// What is known of a variable.

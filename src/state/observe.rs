@@ -4,7 +4,18 @@
 //! wherever a fact came from.
 
 use super::node::{Mark, Node, Observed, StateSource};
-use crate::model::{Revision, UnixMs, Value, VarPath};
+use crate::model::{Revision, Schema, UnixMs, Value, VarPath};
+
+/// Forgets the variables whose extension says that they are only known while another one has certain values.
+pub(super) fn forget_what_cannot_be_known(node: &mut Node, schema: &Schema) {
+    for (spec, condition) in schema.conditional() {
+        let holds = node.see(&condition.variable).and_then(Value::as_symbol);
+        if holds.is_some_and(|symbol| condition.any_of.iter().any(|value| value.as_str() == symbol)) {
+            continue;
+        }
+        node.observed.retain(|path, _| !spec.covers(path));
+    }
+}
 
 impl Node {
     /// Takes in that the variable at `path` has this value, and what follows from it.
@@ -89,13 +100,30 @@ impl Node {
         }
     }
 
-    /// What an agent told of itself and its images is not known any more.
+    /// Whether it is at its goal, and that is to run.
+    pub(super) fn is_well(&self) -> bool {
+        self.at_goal && self.agent.session.is_some() && self.wants_symbol(&VarPath::run()) == Some("sync")
+    }
+
+    /// Whether one that was well has lost its agent although nobody asked for that.
+    pub(super) fn has_turned_bad(&self) -> bool {
+        self.at_goal && self.agent.session.is_none() && self.ordered_off_at.is_none() && self.request.is_none()
+    }
+
+    /// What an agent told of itself, its images and its network is not known any more.
     pub(super) fn forget_run(&mut self) {
         self.forget(&VarPath::run());
         self.forget_images();
+        let agents = |path: &VarPath, seen: &Observed| seen.source == StateSource::Agent && is_passing(path);
+        self.observed.retain(|path, seen| !agents(path, seen));
     }
 
     fn forget_images(&mut self) {
         self.observed.retain(|path, _| path.as_image().is_none());
     }
+}
+
+/// What an agent tells of the running system, as against the machine.
+fn is_passing(path: &VarPath) -> bool {
+    *path == VarPath::busy() || (path.as_str().starts_with("net.") && !path.as_str().ends_with(".mac"))
 }

@@ -1,33 +1,55 @@
-//! What operators asked for, folded: descriptions, goals, requests.
+//! What operators asked for, folded: descriptions, goals, requests, switches.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::node::{Node, RetryState};
+use super::node::{Aim, Desired, DesiredSource, Node, RetryState};
 use super::{Request, State};
 use crate::fact::OperatorEvent;
-use crate::model::{CakeSpec, Name, NodeId, NodeSpec, UnixMs, Value, VarPath};
+use crate::model::schema::Setting;
+use crate::model::{CakeSpec, Name, NodeId, NodeSpec, Revision, Template, UnixMs, Value, VarPath};
 
-pub(super) fn apply(state: &mut State, _at: UnixMs, event: &OperatorEvent) {
+pub(super) fn apply(state: &mut State, at: UnixMs, event: &OperatorEvent) {
     match event {
         OperatorEvent::ClusterNamed { name } => state.cluster = Some(name.clone()),
         OperatorEvent::NetworkDescribed { spec } => {
             state.networks.insert(spec.name.clone(), Arc::new(spec.clone()));
         }
+        OperatorEvent::NetworkRemoved { name } => {
+            state.networks.remove(name);
+        }
         OperatorEvent::CakeDescribed { spec } => {
             state.cakes.insert(spec.name.clone(), Arc::new(spec.clone()));
-            let users: Vec<NodeId> = state
-                .nodes
-                .values()
-                .filter(|node| node.spec.cake.as_ref() == Some(&spec.name))
-                .map(|node| node.id)
-                .collect();
-            for id in users {
-                state.change(id, |node| settle_desired(node, Some(spec)));
+            settle_where(state, at, |node| node.spec.cake.as_ref() == Some(&spec.name));
+        }
+        OperatorEvent::CakeRemoved { name } => {
+            state.cakes.remove(name);
+            settle_where(state, at, |node| node.spec.cake.as_ref() == Some(name));
+        }
+        OperatorEvent::DefaultsDescribed { spec } => {
+            state.defaults = Arc::new((**spec).clone());
+            settle_where(state, at, |_| true);
+        }
+        OperatorEvent::PoolDescribed { spec } => {
+            state.pools.insert(spec.name.clone(), Arc::new((**spec).clone()));
+            settle_where(state, at, |node| node.spec.pool.as_ref() == Some(&spec.name));
+        }
+        OperatorEvent::PoolRemoved { name } => {
+            state.pools.remove(name);
+        }
+        OperatorEvent::ExtensionDescribed { spec } => {
+            // One that contradicts the schema was refused before it became a fact.
+            if state.schema.add(spec.clone()).is_ok() {
+                settle_where(state, at, |_| true);
             }
         }
-        OperatorEvent::NodeDescribed { node, spec } => describe_node(state, *node, spec),
+        OperatorEvent::ExtensionRemoved { name } => {
+            state.schema.remove(name);
+            settle_where(state, at, |_| true);
+        }
+        OperatorEvent::NodeDescribed { node, spec } => describe_node(state, at, *node, spec),
+        OperatorEvent::NodeRemoved { node, .. } => remove_node(state, *node),
         OperatorEvent::GoalSet { node, path, value } => {
-            let cake = cake_of(state, *node);
             state.change(*node, |n| {
                 if *path == VarPath::power() {
                     n.request = None;
@@ -36,8 +58,9 @@ pub(super) fn apply(state: &mut State, _at: UnixMs, event: &OperatorEvent) {
                     Some(value) => n.by_hand.insert(path.clone(), value.clone()),
                     None => n.by_hand.remove(path),
                 };
-                settle_desired(n, cake.as_deref());
+                n.revision = n.revision.next();
             });
+            settle(state, at, *node);
         }
         OperatorEvent::CycleAsked { node } => state.change(*node, |n| {
             if n.see_symbol(&VarPath::power()) != Some("off") {
@@ -49,22 +72,21 @@ pub(super) fn apply(state: &mut State, _at: UnixMs, event: &OperatorEvent) {
             n.retry = RetryState::default();
             n.request = None;
         }),
+        OperatorEvent::Frozen { node: Some(node) } => state.change(*node, |n| n.frozen = Some(at)),
+        OperatorEvent::Thawed { node: Some(node) } => state.change(*node, |n| n.frozen = None),
+        OperatorEvent::Frozen { node: None } => state.control.frozen = Some(at),
+        OperatorEvent::Thawed { node: None } => state.control.frozen = None,
+        OperatorEvent::MutationSwitched { mutation, to } => state.control.switch_mutation(mutation, *to),
+        OperatorEvent::ModuleSwitched { module, to } => state.control.switch_module(module, *to),
+        OperatorEvent::TimeoutSet { mutation, timeout_ms } => state.control.set_timeout(mutation, *timeout_ms),
+        OperatorEvent::MassEventCleared => state.control.mass_event_cleared(),
     }
 }
 
-fn describe_node(state: &mut State, id: NodeId, spec: &NodeSpec) {
-    if let Some(old) = state.nodes.get(&id).map(|node| node.spec.clone()) {
-        // In one apply nodes may take over each other's names and addresses: only what is still this node's goes.
-        if state.by_name.get(&old.name) == Some(&id) {
-            state.by_name.remove(&old.name);
-        }
-        if state.by_mac.get(&old.mac) == Some(&id) {
-            state.by_mac.remove(&old.mac);
-        }
-        if state.by_ip.get(&old.ip) == Some(&id) {
-            state.by_ip.remove(&old.ip);
-        }
-        state.change(id, |node| redescribe(node, &old, spec));
+fn describe_node(state: &mut State, at: UnixMs, id: NodeId, spec: &NodeSpec) {
+    if state.nodes.contains_key(&id) {
+        forget_names(state, id);
+        state.change(id, |node| redescribe(node, spec));
     } else {
         state.nodes.insert(id, Arc::new(Node::new(id, spec.clone())));
     }
@@ -72,13 +94,33 @@ fn describe_node(state: &mut State, id: NodeId, spec: &NodeSpec) {
     state.by_mac.insert(spec.mac, id);
     state.by_ip.insert(spec.ip, id);
     state.unknown.remove(&spec.mac);
-    let cake = cake_of(state, id);
-    state.change(id, |node| settle_desired(node, cake.as_deref()));
+    state.change(id, |node| node.revision = node.revision.next());
+    settle(state, at, id);
+}
+
+fn remove_node(state: &mut State, id: NodeId) {
+    forget_names(state, id);
+    state.nodes.remove(&id);
+    state.control.node_is_well(id);
+}
+
+/// In one apply nodes may take over each other's names and addresses: only what is still this node's goes.
+fn forget_names(state: &mut State, id: NodeId) {
+    let Some(old) = state.nodes.get(&id).map(|node| node.spec.clone()) else { return };
+    if state.by_name.get(&old.name) == Some(&id) {
+        state.by_name.remove(&old.name);
+    }
+    if state.by_mac.get(&old.mac) == Some(&id) {
+        state.by_mac.remove(&old.mac);
+    }
+    if state.by_ip.get(&old.ip) == Some(&id) {
+        state.by_ip.remove(&old.ip);
+    }
 }
 
 /// What a corrected description says of the way to a machine is tried at once, whatever failed before.
-fn redescribe(node: &mut Node, old: &NodeSpec, spec: &NodeSpec) {
-    node.spec = Arc::new(spec.clone());
+fn redescribe(node: &mut Node, spec: &NodeSpec) {
+    let old = std::mem::replace(&mut node.spec, Arc::new(spec.clone()));
     if (old.mac, old.ip, &old.network, &old.bmc) != (spec.mac, spec.ip, &spec.network, &spec.bmc) {
         node.retry = RetryState::default();
     }
@@ -90,26 +132,83 @@ fn redescribe(node: &mut Node, old: &NodeSpec, spec: &NodeSpec) {
     }
 }
 
-fn cake_of(state: &State, id: NodeId) -> Option<Arc<CakeSpec>> {
-    let cake: &Name = state.nodes.get(&id)?.spec.cake.as_ref()?;
-    state.cakes.get(cake).cloned()
+fn settle_where(state: &mut State, at: UnixMs, concerned: impl Fn(&Node) -> bool) {
+    let ids: Vec<NodeId> = state.nodes.values().filter(|node| concerned(node)).map(|node| node.id).collect();
+    for id in ids {
+        settle(state, at, id);
+    }
 }
 
-/// A described node is to run, in step, with the images of its cake; what was set by hand stands before that. A new
-/// wish also lifts the failures of an earlier one: the operator has looked at the node.
-fn settle_desired(node: &mut Node, cake: Option<&CakeSpec>) {
-    let mut desired = std::collections::BTreeMap::from([
-        (VarPath::power(), Value::symbol("on")),
-        (VarPath::run(), Value::symbol("sync")),
-    ]);
-    for image in cake.iter().flat_map(|cake| &cake.images) {
-        desired.insert(VarPath::image_state(&image.name), Value::symbol("active"));
-        desired.insert(VarPath::image_digest(&image.name), Value::Digest(image.digest));
+fn settle(state: &mut State, at: UnixMs, id: NodeId) {
+    let Some(node) = state.nodes.get(&id) else { return };
+    let wanted = wanted_of(state, node);
+    state.change(id, |node| settle_desired(node, at, wanted));
+}
+
+/// What is wanted of a node, each later source standing before the ones above it: a described node is to run, in step;
+/// then defaults of variables, of the cluster, of its pool, the node's own description, the images of its cake, and what
+/// was set by hand.
+fn wanted_of(state: &State, node: &Node) -> BTreeMap<VarPath, (Value, DesiredSource, Aim)> {
+    let mut wanted = BTreeMap::new();
+    let aim_of = |path: &VarPath| match state.schema.find(path) {
+        Some((_, spec)) if spec.set == Setting::Goal => Aim::Goal,
+        _ => Aim::Config,
+    };
+    let mut want = |path: VarPath, value: Value, source: DesiredSource| {
+        let aim = aim_of(&path);
+        wanted.insert(path, (value, source, aim));
+    };
+    want(VarPath::power(), Value::symbol("on"), DesiredSource::Default);
+    want(VarPath::run(), Value::symbol("sync"), DesiredSource::Default);
+    for (path, _, value) in state.schema.defaults() {
+        want(path, value.clone(), DesiredSource::Extension);
     }
-    desired.extend(node.by_hand.iter().map(|(path, value)| (path.clone(), value.clone())));
-    if desired != node.desired {
-        node.desired = desired;
+    let pool = node.spec.pool.as_ref().and_then(|pool| state.pools.get(pool));
+    let templates: [(Option<&Template>, DesiredSource); 3] = [
+        (Some(&state.defaults), DesiredSource::Cluster),
+        (pool.map(|pool| &pool.template), pool.map_or(DesiredSource::Cluster, |p| DesiredSource::Pool(p.name.clone()))),
+        (Some(&node.spec.own), DesiredSource::Node),
+    ];
+    for (path, value) in &node.spec.variables {
+        let said = |(template, _): &&(Option<&Template>, _)| template.is_some_and(|t| t.variables.contains_key(path));
+        let source = templates.iter().rev().find(said).map_or(DesiredSource::Node, |(_, source)| source.clone());
+        want(path.clone(), value.clone(), source);
+    }
+    let cake: Option<(&Name, &Arc<CakeSpec>)> =
+        node.spec.cake.as_ref().and_then(|cake| state.cakes.get(cake).map(|spec| (cake, spec)));
+    for (name, image) in cake.iter().flat_map(|(name, cake)| cake.images.iter().map(move |image| (*name, image))) {
+        let source = DesiredSource::Cake(name.clone());
+        want(VarPath::image_state(&image.name), Value::symbol("active"), source.clone());
+        want(VarPath::image_digest(&image.name), Value::Digest(image.digest), source);
+    }
+    for (path, value) in &node.by_hand {
+        want(path.clone(), value.clone(), DesiredSource::Hand);
+    }
+    wanted
+}
+
+/// A new wish also lifts the failures of an earlier one: the operator has looked at the node.
+fn settle_desired(node: &mut Node, at: UnixMs, wanted: BTreeMap<VarPath, (Value, DesiredSource, Aim)>) {
+    let same_value = |path: &VarPath, value: &Value| node.wants(path) == Some(value);
+    let changed =
+        wanted.len() != node.desired.len() || !wanted.iter().all(|(path, (value, ..))| same_value(path, value));
+    let old = std::mem::take(&mut node.desired);
+    node.desired = wanted
+        .into_iter()
+        .map(|(path, (value, source, aim))| {
+            let before = old.get(&path);
+            let desired = match before {
+                Some(before) if before.value == value => {
+                    Desired { value, at: before.at, revision: before.revision, source, aim }
+                }
+                _ => Desired { value, at, revision: before.map_or(Revision(1), |b| b.revision.next()), source, aim },
+            };
+            (path, desired)
+        })
+        .collect();
+    if changed {
         node.at_goal = false;
         node.retry = RetryState::default();
+        node.revision = node.revision.next();
     }
 }

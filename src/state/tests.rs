@@ -32,6 +32,12 @@ fn spec() -> NodeSpec {
             password: Sealed(vec![1, 2, 3]),
         }),
         labels: [("rack".to_owned(), "r1".to_owned())].into(),
+        pool: None,
+        arch: None,
+        platform: None,
+        parents: Vec::new(),
+        variables: Default::default(),
+        own: Default::default(),
     }
 }
 
@@ -104,7 +110,12 @@ fn samples() -> Vec<Fact> {
         agent(AgentEvent::Left { session: 1 }),
         agent(AgentEvent::Lost { session: 1, reason: "silent".into() }),
         Fact::Outcome(OutcomeFact { node, step: step.clone(), generation: Generation(3), reason: FailReason::NoAgent }),
-        engine(EngineEvent::StepStarted { step: step.clone(), generation: Generation(3), deadline: UnixMs(9) }),
+        engine(EngineEvent::StepStarted {
+            step: step.clone(),
+            generation: Generation(3),
+            deadline: UnixMs(9),
+            disruption: Default::default(),
+        }),
         engine(EngineEvent::StepDone { step: step.clone(), duration_ms: 5 }),
         engine(EngineEvent::StepFailed {
             step: step.clone(),
@@ -279,7 +290,7 @@ fn what_is_set_by_hand_stands_before_the_cake_until_it_is_taken_back() {
         let value = value.map(Value::symbol);
         Fact::Operator(OperatorFact { event: OperatorEvent::GoalSet { node: id(), path: VarPath::power(), value } })
     };
-    let wanted = |facts: &[Fact]| with_node(facts).desired.get(&VarPath::power()).map(ToString::to_string);
+    let wanted = |facts: &[Fact]| with_node(facts).wants(&VarPath::power()).map(ToString::to_string);
     assert_eq!(wanted(&[]), Some("on".into()));
     assert_eq!(wanted(&[set(Some("off"))]), Some("off".into()));
     assert_eq!(wanted(&[set(Some("off")), set(None)]), Some("on".into()));

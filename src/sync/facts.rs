@@ -13,7 +13,7 @@ use super::session::Variables;
 use crate::fact::{JoinRefusal, Reported, Scope, StepName};
 use crate::model::hardware::{DISKS_MAX, Hardware, INTERFACES_MAX};
 use crate::model::limits::{CONSOLE_LINE_BYTES_MAX, IMAGES_PER_CAKE_MAX, VAR_PATH_BYTES_MAX};
-use crate::model::variable::{VarError, check_value};
+use crate::model::schema::{VarError, check_value};
 use crate::model::{Digest, Name, Value, VarPath};
 use crate::state::{Node, State};
 
@@ -157,8 +157,8 @@ pub fn refusal_to_wire(refusal: JoinRefusal) -> WireRefusal {
 #[must_use]
 pub fn desired_of(state: &State, node: &Node) -> Variables {
     let own = node.desired.iter().filter(|(path, _)| **path == VarPath::run() || path.as_image().is_some());
-    let values = own.filter_map(|(path, value)| {
-        let value = match value {
+    let values = own.filter_map(|(path, desired)| {
+        let value = match &desired.value {
             Value::Symbol(symbol) => WireValue::Symbol(symbol.to_string()),
             Value::Digest(digest) => WireValue::Digest(*digest.as_bytes()),
             _ => return None,
@@ -177,7 +177,7 @@ pub fn desired_of(state: &State, node: &Node) -> Variables {
 /// The digest of the content that an image is desired to have.
 #[must_use]
 pub fn desired_digest(node: &Node, image: &Name) -> Option<Digest> {
-    match node.desired.get(&VarPath::image_digest(image))? {
+    match node.wants(&VarPath::image_digest(image))? {
         Value::Digest(digest) => Some(*digest),
         _ => None,
     }

@@ -121,8 +121,8 @@ impl SyncModule {
 }
 
 impl Module for SyncModule {
-    fn name(&self) -> &'static str {
-        MODULE
+    fn name(&self) -> Arc<str> {
+        MODULE.into()
     }
 
     fn mutations(&self) -> Vec<Mutation> {

@@ -29,11 +29,11 @@ pub mod names {
 /// The declarations.
 #[must_use]
 pub fn mutations() -> Vec<Mutation> {
-    let base = |name, subject, from, to| Mutation {
-        name,
-        module: MODULE,
-        changes: vec![Edge { subject, from, to }],
-        requires: vec![Condition { subject: Subject::Boot, any_of: &["agent"] }],
+    let base = |name: &str, subject: Subject, from: &[&str], to: &[&str]| Mutation {
+        name: name.into(),
+        module: MODULE.into(),
+        changes: vec![Edge::new(subject, from, to)],
+        requires: vec![Condition::new(Subject::boot(), &["agent"])],
         excludes: vec![],
         consequences: vec![],
         fail_to: vec![],
@@ -44,13 +44,16 @@ pub fn mutations() -> Vec<Mutation> {
         work: Work::Act,
         budget: Budget::Counted,
     };
-    let powered = Condition { subject: Subject::Power, any_of: &["on"] };
-    let run_lost = vec![Consequence { subject: Subject::Run, becomes: "lost" }];
-    let run = |name, from, to| Mutation { fail_to: run_lost.clone(), ..base(name, Subject::Run, from, to) };
-    let in_sync = vec![Condition { subject: Subject::Run, any_of: &["sync"] }];
-    let image = |name, from, to| Mutation {
+    let powered = Condition::new(Subject::power(), &["on"]);
+    let run_lost = vec![Consequence::new(Subject::run(), "lost")];
+    let run = |name: &str, from: &[&str], to: &[&str]| Mutation {
+        fail_to: run_lost.clone(),
+        ..base(name, Subject::run(), from, to)
+    };
+    let in_sync = vec![Condition::new(Subject::run(), &["sync"])];
+    let image = |name: &str, from: &[&str], to: &[&str]| Mutation {
         requires: in_sync.clone(),
-        fail_to: vec![Consequence { subject: Subject::EachImage, becomes: "failed" }],
+        fail_to: vec![Consequence::new(Subject::EachImage, "failed")],
         ..base(name, Subject::EachImage, from, to)
     };
     let mut discover = run("run.discover", &["unknown"], &["init", "sync", "lost"]);
@@ -59,11 +62,11 @@ pub fn mutations() -> Vec<Mutation> {
         Mutation { expected_ms: 5_000, timeout_ms: REJOIN_MS, work: Work::Await, ..discover },
         Mutation {
             // An agent that is away for a moment comes back by itself.
-            fail_to: vec![Consequence { subject: Subject::Run, becomes: "unknown" }],
+            fail_to: vec![Consequence::new(Subject::run(), "unknown")],
             ..run(names::SYNC, &["init"], &["sync"])
         },
         Mutation {
-            excludes: vec![Condition { subject: Subject::AllImages, any_of: &["active", "stale"] }],
+            excludes: vec![Condition::new(Subject::AllImages, &["active", "stale"])],
             disruption: Disruption::Disruptive,
             ..run(names::LEAVE, &["sync"], &["init"])
         },

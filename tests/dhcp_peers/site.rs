@@ -54,6 +54,12 @@ pub fn described(number: u16, ip: Ipv4Addr) -> Fact {
         cake: None,
         bmc: None,
         labels: BTreeMap::new(),
+        pool: None,
+        arch: None,
+        platform: None,
+        parents: Vec::new(),
+        variables: Default::default(),
+        own: Default::default(),
     };
     let node = NodeId(Uuid::from_u128(u128::from(number)));
     Fact::Operator(OperatorFact { event: OperatorEvent::NodeDescribed { node, spec: Box::new(spec) } })
@@ -74,7 +80,7 @@ fn graph() -> Graph {
     let mut mutations = bootes::power::mutations::mutations();
     mutations.extend(bootes::boot::mutations::mutations());
     mutations.extend(bootes::sync::mutations::mutations());
-    Graph::build(mutations).unwrap()
+    Graph::build(mutations, &bootes::model::Schema::default()).unwrap()
 }
 
 /// A running engine with a journal of its own.

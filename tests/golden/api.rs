@@ -131,7 +131,12 @@ fn route<'a>(
         "/api/v1/why" => {
             let mut planner = Planner::new(graph());
             let nodes = nodes(cluster, get("nodes"))?;
-            text(&Items { items: nodes.iter().map(|node| why(node, &mut planner, &policy(), now)).collect() })
+            text(&Items {
+                items: nodes
+                    .iter()
+                    .map(|node| why(node, &cluster.core.state().control, &mut planner, &policy(), now))
+                    .collect(),
+            })
         }
         "/api/v1/timeline" => {
             let document = |node: &Arc<Node>| TimelineDocument {
@@ -162,7 +167,17 @@ fn route<'a>(
             let applied = path.ends_with("apply") && !changes.is_empty();
             text(&ApplyAnswer { changes, applied })
         }
-        "/api/v1/goals" | "/api/v1/power" | "/api/v1/release" => accepted(),
+        "/api/v1/goals" => {
+            for (path, value) in asked()["goals"].as_object().unwrap() {
+                let goal = path.parse().and_then(|path| match value.as_str() {
+                    Some(text) => cluster.core.state().schema.parse_goal(&path, text).map(|_| ()),
+                    None => Ok(()),
+                });
+                goal.map_err(|error| problem(422, "invalid", error.to_string()))?;
+            }
+            accepted()
+        }
+        "/api/v1/power" | "/api/v1/release" => accepted(),
         "/api/v1/power/status" => {
             let document = |node: &Arc<Node>| {
                 let name = node.spec.name.clone();
@@ -223,6 +238,12 @@ fn description(request: ApplyRequest) -> Description {
             cake: node.cake,
             bmc,
             labels: node.labels,
+            pool: None,
+            arch: None,
+            platform: None,
+            parents: Vec::new(),
+            variables: Default::default(),
+            own: Default::default(),
         };
         (NodeId(Uuid::from_u128(99)), spec)
     });

@@ -44,7 +44,7 @@ pub fn graph() -> Graph {
         bootes::boot::mutations::mutations(),
         bootes::sync::mutations::mutations(),
     ];
-    Graph::build(all.concat()).unwrap()
+    Graph::build(all.concat(), &bootes::model::Schema::default()).unwrap()
 }
 
 fn id(number: u8) -> NodeId {
@@ -73,6 +73,12 @@ fn spec(number: u8) -> NodeSpec {
             password: Sealed(b"secret".to_vec()),
         }),
         labels: BTreeMap::from([("rack".to_owned(), "r1".to_owned())]),
+        pool: None,
+        arch: None,
+        platform: None,
+        parents: Vec::new(),
+        variables: BTreeMap::new(),
+        own: Box::default(),
     }
 }
 

@@ -92,7 +92,7 @@ impl Appliance {
             bootes::power::mutations::mutations(),
             bootes::sync::mutations::mutations(),
         ];
-        let graph = Graph::build(declared.concat()).unwrap();
+        let graph = Graph::build(declared.concat(), &bootes::model::Schema::default()).unwrap();
         let engine = Engine::replay(journal, graph, Policy::default()).unwrap();
         let (facts, receiver) = fact_channel();
         let state = StateReader(engine.snapshots());
@@ -214,6 +214,12 @@ fn description(ip: Ipv4Addr) -> Vec<Fact> {
         cake: None,
         bmc: None,
         labels: BTreeMap::new(),
+        pool: None,
+        arch: None,
+        platform: None,
+        parents: Vec::new(),
+        variables: Default::default(),
+        own: Default::default(),
     };
     let event = OperatorEvent::NodeDescribed { node: NodeId(uuid::Uuid::from_u128(1)), spec: Box::new(node) };
     [OperatorEvent::NetworkDescribed { spec: network }, event]

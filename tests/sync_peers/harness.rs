@@ -72,12 +72,12 @@ impl Appliance {
         };
         let address = module.addresses()[0];
         let mutations = [power::mutations::mutations(), boot::mutations::mutations(), sync::mutations::mutations()];
-        let graph = Graph::build(mutations.concat()).unwrap();
+        let graph = Graph::build(mutations.concat(), &bootes::model::Schema::default()).unwrap();
         let policy = Policy { backoff_base_ms: 50, backoff_max_ms: 200, ..Policy::default() };
         let mut engine = Engine::replay(Journal::open(dir).unwrap(), graph, policy).unwrap();
         let (facts, received) = fact_channel();
         let (actions, to_do) = mpsc::channel(64);
-        engine.add_module(module.name(), actions);
+        engine.add_module(&module.name(), actions);
         let state = StateReader(engine.snapshots());
         let replayed = state.now().seq;
         let runtime = Runtime::new().unwrap();
@@ -129,6 +129,12 @@ impl Appliance {
             cake: Some(cake),
             bmc: None,
             labels: BTreeMap::new(),
+            pool: None,
+            arch: None,
+            platform: None,
+            parents: Vec::new(),
+            variables: Default::default(),
+            own: Default::default(),
         };
         self.operator(OperatorEvent::NodeDescribed { node: node_id(n), spec: Box::new(spec) }).await;
         node_id(n)

@@ -25,7 +25,7 @@ pub(super) fn graph() -> Graph {
         crate::boot::mutations::mutations(),
         crate::sync::mutations::mutations(),
     ];
-    Graph::build(all.concat()).unwrap()
+    Graph::build(all.concat(), &crate::model::Schema::default()).unwrap()
 }
 
 pub(super) fn name(text: &str) -> Name {
@@ -116,6 +116,12 @@ impl World {
                     password: Sealed(vec![]),
                 }),
                 labels: BTreeMap::new(),
+                pool: None,
+                arch: None,
+                platform: None,
+                parents: Vec::new(),
+                variables: Default::default(),
+                own: Default::default(),
             };
             world.feed(vec![operator(OperatorEvent::NodeDescribed { node: id, spec: Box::new(spec) })]);
         }
@@ -147,7 +153,7 @@ impl World {
         let failed = |reason| {
             vec![Fact::Outcome(OutcomeFact { node, step: action.step.clone(), generation: action.generation, reason })]
         };
-        if action.module == "power" && !machine.bmc_answers {
+        if action.module.as_ref() == "power" && !machine.bmc_answers {
             return failed(FailReason::Bmc { problem: BmcProblem::NoAnswer, detail: "silent".into() });
         }
         match verb.as_str() {

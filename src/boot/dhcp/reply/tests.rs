@@ -29,6 +29,12 @@ fn state() -> State {
         cake: None,
         bmc: None,
         labels: Default::default(),
+        pool: None,
+        arch: None,
+        platform: None,
+        parents: Vec::new(),
+        variables: Default::default(),
+        own: Default::default(),
     };
     let events = [
         OperatorEvent::NetworkDescribed { spec: network },

@@ -33,6 +33,12 @@ fn state() -> State {
             cake: None,
             bmc: None,
             labels: BTreeMap::new(),
+            pool: None,
+            arch: None,
+            platform: None,
+            parents: Vec::new(),
+            variables: Default::default(),
+            own: Default::default(),
         };
         let event = OperatorEvent::NodeDescribed { node: id(last), spec: Box::new(spec) };
         let fact = Fact::Operator(OperatorFact { event });

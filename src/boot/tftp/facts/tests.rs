@@ -20,6 +20,12 @@ fn state() -> State {
         cake: None,
         bmc: None,
         labels: BTreeMap::new(),
+        pool: None,
+        arch: None,
+        platform: None,
+        parents: Vec::new(),
+        variables: Default::default(),
+        own: Default::default(),
     };
     let event = OperatorEvent::NodeDescribed { node: node(), spec: Box::new(spec) };
     state.apply(&Stamped { seq: FactSeq(1), at: UnixMs(0), fact: Fact::Operator(OperatorFact { event }) });

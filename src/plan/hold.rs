@@ -1,0 +1,90 @@
+//! What holds a step back although it is the next one: a freeze, a guard, a mass event, too many disturbed nodes.
+//!
+//! Invariants: a freeze holds every step; the others hold disruptive steps alone. A node that is being disturbed already
+//! does not count twice, so that a plan of several disruptive steps is not held in the middle.
+
+use serde::{Deserialize, Serialize};
+
+use super::decide::Policy;
+use crate::model::mutation::{Disruption, Mutation};
+use crate::model::{Symbol, UnixMs, VarPath};
+use crate::state::{Control, Node};
+
+/// What holds a step back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "hold", rename_all = "snake_case")]
+pub enum Hold {
+    /// The node is frozen.
+    NodeFrozen {
+        /// Since when.
+        since: UnixMs,
+    },
+    /// Everything is frozen.
+    AllFrozen {
+        /// Since when.
+        since: UnixMs,
+    },
+    /// A variable says that the node must not be disturbed.
+    Guarded {
+        /// The variable.
+        variable: VarPath,
+        /// Its value.
+        value: Symbol,
+        /// Why, in the words of who declared it.
+        why: String,
+    },
+    /// So many nodes turned bad at once that somebody has to look first.
+    MassEvent {
+        /// Since when.
+        since: UnixMs,
+        /// How many turned bad.
+        bad: u64,
+        /// How many there were.
+        of: u64,
+    },
+    /// As many nodes are disturbed as may be at once.
+    Queued {
+        /// How many are disturbed.
+        disrupted: u64,
+        /// How many may be.
+        max: u64,
+    },
+}
+
+/// What holds the start of `mutation` on `node` back, if anything does.
+#[must_use]
+pub fn hold(node: &Node, control: &Control, policy: &Policy, mutation: &Mutation) -> Option<Hold> {
+    if let Some(since) = node.frozen {
+        return Some(Hold::NodeFrozen { since });
+    }
+    if let Some(since) = control.frozen {
+        return Some(Hold::AllFrozen { since });
+    }
+    if mutation.disruption == Disruption::None {
+        return None;
+    }
+    if let Some(event) = control.mass_event {
+        return Some(Hold::MassEvent { since: event.at, bad: event.bad, of: event.of });
+    }
+    let set = control.guards().find(|guard| {
+        let says = |value: Option<&str>| value == Some(guard.value.as_str());
+        says(node.see_symbol(&guard.variable)) || says(node.wants_symbol(&guard.variable))
+    });
+    if let Some(guard) = set {
+        return Some(Hold::Guarded { variable: guard.variable, value: guard.value, why: guard.reason.to_string() });
+    }
+    let disrupted = u64::try_from(control.disrupted.len()).unwrap_or(u64::MAX);
+    let full = policy.disrupted_max > 0 && disrupted >= policy.disrupted_max;
+    (full && !control.disrupted.contains(&node.id)).then_some(Hold::Queued { disrupted, max: policy.disrupted_max })
+}
+
+/// Whether so many nodes turned bad lately that it is a mass event: their number, and that of all.
+#[must_use]
+pub fn mass_event(control: &Control, nodes: u64, policy: &Policy, now: UnixMs) -> Option<(u64, u64)> {
+    if control.mass_event.is_some() || policy.mass_share_percent == 0 {
+        return None;
+    }
+    let bad = control.bad_since(UnixMs(now.0.saturating_sub(policy.mass_window_ms)));
+    let share = bad.saturating_mul(100) >= nodes.saturating_mul(policy.mass_share_percent);
+    (bad >= policy.mass_nodes_min && share).then_some((bad, nodes))
+}
