@@ -10,6 +10,7 @@ mod act;
 mod apply;
 mod ask;
 mod reply;
+pub mod routes;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -23,7 +24,7 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response};
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -32,6 +33,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::reply::{Body, Refusal};
+use self::routes::{Found, Handler};
 use crate::plan::{Graph, Policy};
 use crate::port::{FactFeed, FactSender, StateReader};
 use crate::power::PowerHandle;
@@ -198,27 +200,26 @@ async fn route(api: Arc<Api>, request: Request<Incoming>) -> Result<Response<Bod
         return Err(Refusal::foreign_host());
     }
     let path = request.uri().path().to_owned();
-    let segments: Vec<&str> = path.split('/').skip(1).collect();
-    let Some(rest) = segments.strip_prefix(&["api", "v1"]) else { return Err(Refusal::no_such_path(&path)) };
-    let get = matches!(*request.method(), Method::GET | Method::HEAD);
-    let post = request.method() == Method::POST;
-    match rest {
-        ["version"] if get => Ok(ask::version()),
-        ["nodes"] if get => ask::nodes(&api, &request),
-        ["nodes", name] if get => ask::node(&api, name),
-        ["why"] if get => ask::why(&api, &request),
-        ["timeline"] if get => ask::timeline(&api, &request),
-        ["machines"] if get => Ok(ask::machines(&api)),
-        ["events"] if get => ask::events(&api, &request).await,
-        ["events", "follow"] if get => stream::follow(&api, &request).await,
-        ["plan"] if post => apply::apply(&api, request, apply::Intent::Show).await,
-        ["apply"] if post => apply::apply(&api, request, apply::Intent::Do).await,
-        ["goals"] if post => act::goals(&api, request).await,
-        ["power"] if post => act::power(&api, request).await,
-        ["power", "status"] if post => act::power_status(&api, request).await,
-        ["release"] if post => act::release(&api, request).await,
-        ["version" | "nodes" | "why" | "timeline" | "machines" | "events", ..] => Err(Refusal::method("GET")),
-        ["plan" | "apply" | "goals" | "power" | "release", ..] => Err(Refusal::method("POST")),
-        _ => Err(Refusal::no_such_path(&path)),
+    let (row, parts) = match routes::find(request.method(), &path) {
+        Found::Row(row, parts) => (row, parts),
+        Found::OtherMethod(allow) => return Err(Refusal::method(&allow)),
+        Found::Nothing => return Err(Refusal::no_such_path(&path)),
+    };
+    let part = |at: usize| parts.get(at).copied().unwrap_or_default();
+    match row.handler {
+        Handler::Version => Ok(ask::version()),
+        Handler::Nodes => ask::nodes(&api, &request),
+        Handler::Node => ask::node(&api, part(0)),
+        Handler::Why => ask::why(&api, &request),
+        Handler::Timeline => ask::timeline(&api, &request),
+        Handler::Machines => Ok(ask::machines(&api)),
+        Handler::Events => ask::events(&api, &request).await,
+        Handler::Follow => stream::follow(&api, &request).await,
+        Handler::Plan => apply::apply(&api, request, apply::Intent::Show).await,
+        Handler::Apply => apply::apply(&api, request, apply::Intent::Do).await,
+        Handler::Goals => act::goals(&api, request).await,
+        Handler::Power => act::power(&api, request).await,
+        Handler::PowerStatus => act::power_status(&api, request).await,
+        Handler::Release => act::release(&api, request).await,
     }
 }

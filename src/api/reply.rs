@@ -20,7 +20,7 @@ pub(super) struct Refusal {
     kind: &'static str,
     title: &'static str,
     detail: String,
-    allow: Option<&'static str>,
+    allow: Option<String>,
 }
 
 impl Refusal {
@@ -33,10 +33,10 @@ impl Refusal {
         Refusal::new(StatusCode::NOT_FOUND, "no-such-path", "No such path", detail)
     }
 
-    pub(super) fn method(allow: &'static str) -> Self {
+    pub(super) fn method(allow: &str) -> Self {
         let detail = format!("this path takes {allow}");
         let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail);
-        Refusal { allow: Some(allow), ..refusal }
+        Refusal { allow: Some(allow.to_owned()), ..refusal }
     }
 
     pub(super) fn no_such_node(names: &[String]) -> Self {
@@ -84,8 +84,8 @@ impl Refusal {
             detail: self.detail,
         };
         let mut response = json_with(self.status, "application/problem+json", &problem);
-        if let Some(allow) = self.allow {
-            response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static(allow));
+        if let Some(allow) = self.allow.and_then(|allow| allow.parse().ok()) {
+            response.headers_mut().insert(ALLOW, allow);
         }
         response
     }

@@ -1,0 +1,176 @@
+//! The table of everything that the API answers: method, path, what it takes to be allowed, who does it, and one
+//! sentence for its documentation.
+//!
+//! Invariants: no two rows have the same method and path; what is not a row does not exist. A path is a template: a
+//! part between braces stands for one segment, and a row without braces goes before one with them.
+//! Absent on purpose: doing anything. [`super::route`] looks here, asks [`Permission`], and calls.
+
+use hyper::Method;
+
+use self::Permission::{Administer, Operate, Read};
+
+/// What a request does, and so what a caller must be allowed to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permission {
+    /// Looks, and changes nothing.
+    Read,
+    /// Works with nodes that there are: power, goals, release.
+    Operate,
+    /// Changes what the cluster is and who may use it.
+    Administer,
+}
+
+/// Who answers: one variant for each row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handler {
+    /// The version.
+    Version,
+    /// Many nodes.
+    Nodes,
+    /// One node.
+    Node,
+    /// Reasons.
+    Why,
+    /// Stages of boots.
+    Timeline,
+    /// Unknown machines.
+    Machines,
+    /// Facts of the journal.
+    Events,
+    /// Facts as they come.
+    Follow,
+    /// What a description would change.
+    Plan,
+    /// A description.
+    Apply,
+    /// Goals by hand.
+    Goals,
+    /// Power.
+    Power,
+    /// What BMCs say.
+    PowerStatus,
+    /// The end of a quarantine.
+    Release,
+}
+
+/// One row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// The method; GET also answers HEAD.
+    pub method: Method,
+    /// The path's template.
+    pub path: &'static str,
+    /// What it takes.
+    pub permission: Permission,
+    /// Who answers.
+    pub handler: Handler,
+    /// What it does, in one sentence.
+    pub summary: &'static str,
+}
+
+const fn route(
+    method: Method,
+    path: &'static str,
+    permission: Permission,
+    handler: Handler,
+    summary: &'static str,
+) -> Route {
+    Route { method, path, permission, handler, summary }
+}
+
+/// All rows. A plan needs as much as an apply: it tells whether a BMC's password is the one that is stored.
+#[rustfmt::skip]
+pub static ROUTES: &[Route] = &[
+    route(Method::GET, "/api/v1/version", Read, Handler::Version, "The appliance's version."),
+    route(Method::GET, "/api/v1/nodes", Read, Handler::Nodes, "Nodes, desired and observed."),
+    route(Method::GET, "/api/v1/nodes/{name}", Read, Handler::Node, "One node, by its name or id."),
+    route(Method::GET, "/api/v1/why", Read, Handler::Why, "Why nodes are not at their goal."),
+    route(Method::GET, "/api/v1/timeline", Read, Handler::Timeline, "The stages of nodes' last boots."),
+    route(Method::GET, "/api/v1/machines", Read, Handler::Machines, "Machines that asked for an address and are no node."),
+    route(Method::GET, "/api/v1/events", Read, Handler::Events, "Facts of the journal."),
+    route(Method::GET, "/api/v1/events/follow", Read, Handler::Follow, "Facts as they come, one JSON document a line."),
+    route(Method::POST, "/api/v1/plan", Administer, Handler::Plan, "What a description would change."),
+    route(Method::POST, "/api/v1/apply", Administer, Handler::Apply, "Make a description the appliance's own."),
+    route(Method::POST, "/api/v1/goals", Operate, Handler::Goals, "Ask for values of variables by hand."),
+    route(Method::POST, "/api/v1/power", Operate, Handler::Power, "Power nodes on or off, or cycle them."),
+    route(Method::POST, "/api/v1/power/status", Operate, Handler::PowerStatus, "What the BMCs say right now."),
+    route(Method::POST, "/api/v1/release", Operate, Handler::Release, "Lift nodes' quarantine."),
+];
+
+/// What a method and a path lead to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found<'a> {
+    /// A row, with what stands where its template has braces, in order and still percent-encoded.
+    Row(&'static Route, Vec<&'a str>),
+    /// The path is there, for these methods, separated by commas.
+    OtherMethod(String),
+    /// There is no such path.
+    Nothing,
+}
+
+/// Looks a request up.
+#[must_use]
+pub fn find<'a>(method: &Method, path: &'a str) -> Found<'a> {
+    let method = if method == Method::HEAD { &Method::GET } else { method };
+    let mut rows: Vec<(&'static Route, Vec<&'a str>)> =
+        ROUTES.iter().filter_map(|row| fits(row.path, path).map(|parts| (row, parts))).collect();
+    let fewest = rows.iter().map(|(_, parts)| parts.len()).min();
+    rows.retain(|(_, parts)| Some(parts.len()) == fewest);
+    match rows.iter().position(|(row, _)| row.method == *method) {
+        Some(at) => {
+            let (row, parts) = rows.swap_remove(at);
+            Found::Row(row, parts)
+        }
+        None if rows.is_empty() => Found::Nothing,
+        None => Found::OtherMethod(rows.iter().map(|(row, _)| row.method.as_str()).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+fn fits<'a>(template: &str, path: &'a str) -> Option<Vec<&'a str>> {
+    let (mut wanted, mut given) = (template.split('/'), path.split('/'));
+    let mut parts = Vec::new();
+    loop {
+        match (wanted.next(), given.next()) {
+            (None, None) => return Some(parts),
+            (Some(wanted), Some(given)) if wanted.starts_with('{') && !given.is_empty() => parts.push(given),
+            (Some(wanted), Some(given)) if wanted == given => {}
+            _ => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_rows_answer_the_same_request() {
+        for (at, row) in ROUTES.iter().enumerate() {
+            let same = |other: &&Route| other.method == row.method && other.path == row.path;
+            assert_eq!(ROUTES.iter().position(|other| same(&other)), Some(at), "{row:?}");
+            assert!(row.path.starts_with("/api/v1/") && row.summary.ends_with('.'), "{row:?}");
+        }
+    }
+
+    #[test]
+    fn what_changes_nothing_is_a_get_and_what_is_a_get_changes_nothing() {
+        for row in ROUTES {
+            assert_eq!(row.permission == Permission::Read, row.method == Method::GET, "{row:?}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_found_with_its_parts_or_refused_with_its_methods() {
+        let handler = |method: Method, path: &'static str| match find(&method, path) {
+            Found::Row(row, parts) => Ok((row.handler, parts)),
+            other => Err(other),
+        };
+        assert_eq!(handler(Method::GET, "/api/v1/nodes"), Ok((Handler::Nodes, vec![])));
+        assert_eq!(handler(Method::HEAD, "/api/v1/nodes/n1"), Ok((Handler::Node, vec!["n1"])));
+        assert_eq!(handler(Method::POST, "/api/v1/power/status"), Ok((Handler::PowerStatus, vec![])));
+        assert_eq!(handler(Method::POST, "/api/v1/nodes"), Err(Found::OtherMethod("GET".into())));
+        for path in ["/", "/api/v1", "/api/v1/nodes/", "/api/v1/nodes/n1/x", "/api/v2/nodes", "api/v1/nodes"] {
+            assert_eq!(handler(Method::GET, path), Err(Found::Nothing), "{path}");
+        }
+    }
+}
