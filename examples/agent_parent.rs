@@ -45,7 +45,7 @@ fn node() -> NodeId {
 }
 
 async fn ask(facts: &FactSender, event: OperatorEvent) {
-    facts.submit(vec![Fact::Operator(OperatorFact { event })]).await.unwrap();
+    facts.submit(vec![Fact::Operator(OperatorFact::from(event))]).await.unwrap();
 }
 
 async fn describe(facts: &FactSender, image: Digest, token: &str) {

@@ -32,7 +32,7 @@ fn node(name: &str, mac: Mac, ip: Ipv4Addr, id: u128) -> Arc<Node> {
     };
     let event = OperatorEvent::NodeDescribed { node: id, spec: Box::new(spec) };
     let mut state = State::default();
-    state.apply(&Stamped { seq: FactSeq(1), at: UnixMs(0), fact: Fact::Operator(OperatorFact { event }) });
+    state.apply(&Stamped { seq: FactSeq(1), at: UnixMs(0), fact: Fact::Operator(OperatorFact::from(event)) });
     Arc::clone(state.node(id).unwrap())
 }
 

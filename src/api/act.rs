@@ -34,7 +34,7 @@ pub(super) async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Res
 
 /// Journals what was asked, all of it or nothing.
 pub(super) async fn submit(api: &Api, events: Vec<OperatorEvent>) -> Result<crate::model::FactSeq, Refusal> {
-    let facts = events.into_iter().map(|event| Fact::Operator(OperatorFact { event })).collect();
+    let facts = events.into_iter().map(|event| Fact::Operator(OperatorFact::from(event))).collect();
     Ok(api.context.facts.submit(facts).await?)
 }
 

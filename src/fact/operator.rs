@@ -5,7 +5,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::model::variable::duration_text;
-use crate::model::{CakeSpec, Extension, Name, NetworkSpec, NodeId, NodeSpec, PoolSpec, Template, Value, VarPath};
+use crate::model::{
+    CakeSpec, Extension, Name, NetworkSpec, NodeId, NodeSpec, PoolSpec, Template, TokenSpec, Value, VarPath,
+};
 
 /// An operator's request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +15,15 @@ pub struct OperatorFact {
     /// What was asked.
     #[serde(flatten)]
     pub event: OperatorEvent,
+    /// Who asked: a token's name, or `root (socket)`; nothing where no caller stands behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+impl From<OperatorEvent> for OperatorFact {
+    fn from(event: OperatorEvent) -> Self {
+        OperatorFact { event, by: None }
+    }
 }
 
 /// What an operator can ask for.
@@ -135,6 +146,16 @@ pub enum OperatorEvent {
     },
     /// The mass event was looked into: disruptive steps are started again.
     MassEventCleared,
+    /// A token of the API was given out.
+    TokenCreated {
+        /// All of it but the token itself.
+        token: TokenSpec,
+    },
+    /// A token of the API is valid no longer.
+    TokenRevoked {
+        /// Its name.
+        name: Name,
+    },
 }
 
 /// Whether something is in use.
@@ -147,9 +168,11 @@ pub enum Switch {
     Disabled,
 }
 
-impl OperatorFact {
-    pub(super) fn node(&self) -> Option<NodeId> {
-        match &self.event {
+impl OperatorEvent {
+    /// The node that it is about, if it is about one.
+    #[must_use]
+    pub fn node(&self) -> Option<NodeId> {
+        match self {
             OperatorEvent::ClusterNamed { .. }
             | OperatorEvent::NetworkDescribed { .. }
             | OperatorEvent::CakeDescribed { .. }
@@ -165,6 +188,7 @@ impl OperatorFact {
             | OperatorEvent::TimeoutSet { .. }
             | OperatorEvent::MassEventCleared => None,
             OperatorEvent::Frozen { node } | OperatorEvent::Thawed { node } => *node,
+            OperatorEvent::TokenCreated { .. } | OperatorEvent::TokenRevoked { .. } => None,
             OperatorEvent::NodeDescribed { node, .. }
             | OperatorEvent::GoalSet { node, .. }
             | OperatorEvent::CycleAsked { node }
@@ -172,8 +196,20 @@ impl OperatorFact {
             | OperatorEvent::Released { node } => Some(*node),
         }
     }
+}
+impl OperatorFact {
+    pub(super) fn node(&self) -> Option<NodeId> {
+        self.event.node()
+    }
 
     pub(super) fn sentence(&self) -> String {
+        match &self.by {
+            Some(by) => format!("{}, by {by}", self.what()),
+            None => self.what(),
+        }
+    }
+
+    fn what(&self) -> String {
         match &self.event {
             OperatorEvent::ClusterNamed { name } => format!("cluster named {name}"),
             OperatorEvent::NetworkDescribed { spec } => {
@@ -212,6 +248,11 @@ impl OperatorFact {
             }
             OperatorEvent::TimeoutSet { mutation, timeout_ms: None } => format!("timeout of {mutation} as declared"),
             OperatorEvent::MassEventCleared => "mass event looked into: disruptive steps may go on".into(),
+            OperatorEvent::TokenCreated { token } => match &token.nodes {
+                Some(nodes) => format!("token {} created: {} of {nodes}", token.name, token.role),
+                None => format!("token {} created: {}", token.name, token.role),
+            },
+            OperatorEvent::TokenRevoked { name } => format!("token {name} revoked"),
         }
     }
 }

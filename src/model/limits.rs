@@ -45,6 +45,12 @@ pub const CONSOLE_LINE_BYTES_MAX: usize = 512;
 pub const UNKNOWN_MACHINES_MAX: usize = 1_024;
 /// Bytes of an API request's body; a larger one is answered with 413.
 pub const API_BODY_BYTES_MAX: usize = 8 << 20;
+/// Tokens of the API; at the bound a new one is refused until one is revoked.
+pub const TOKENS_MAX: usize = 1_000;
+/// Connections to the API over the network at once; a further one is closed at once. The socket has as many of its own.
+pub const API_CONNECTIONS_MAX: usize = 512;
+/// Peers whose failed logins are counted; at the bound the one that failed longest ago is forgotten.
+pub const API_PEERS_MAX: usize = 4_096;
 /// Bytes of one frame of the tree protocol; a longer one closes the session.
 pub const SYNC_FRAME_BYTES_MAX: usize = 1 << 20;
 

@@ -5,6 +5,7 @@
 //!
 //! Absent on purpose: decisions (see `plan`) and anything that was observed (see `fact` and `state`).
 
+pub mod access;
 pub mod cluster;
 pub mod digest;
 pub mod hardware;
@@ -17,6 +18,7 @@ pub mod schema;
 pub mod secret;
 pub mod variable;
 
+pub use access::{Role, TokenSpec};
 pub use cluster::{
     BmcDriver, BmcSpec, BmcTemplate, CakeSpec, ImagePin, NetworkSpec, NodeSpec, PoolSpec, Prefix, Template,
 };

@@ -10,12 +10,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::limits::NODESET_NAMES_MAX;
 
 /// An ordered set of names.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct NodeSet(Vec<String>);
 
 /// Why a text is not a node set.
@@ -150,6 +152,19 @@ impl FromStr for NodeSet {
             }
         }
         Ok(NodeSet(names))
+    }
+}
+
+impl TryFrom<String> for NodeSet {
+    type Error = NodeSetError;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<NodeSet> for String {
+    fn from(set: NodeSet) -> Self {
+        set.to_string()
     }
 }
 

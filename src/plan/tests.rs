@@ -91,7 +91,7 @@ fn applied(description: &Description) -> State {
     let mut state = State::default();
     let (_, events) = diff(&state, description).unwrap();
     for event in events {
-        let fact = Fact::Operator(OperatorFact { event });
+        let fact = Fact::Operator(OperatorFact::from(event));
         state.apply(&Stamped { seq: FactSeq(state.seq.0 + 1), at: UnixMs(1), fact });
     }
     state
@@ -144,7 +144,7 @@ fn nodes_may_take_over_each_others_addresses_in_one_apply() {
     swapped.nodes[1].1 = NodeSpec { mac, ip, ..swapped.nodes[1].1.clone() };
     let (_, events) = diff(&state, &swapped).unwrap();
     for event in events {
-        let fact = Fact::Operator(OperatorFact { event });
+        let fact = Fact::Operator(OperatorFact::from(event));
         state.apply(&Stamped { seq: FactSeq(state.seq.0 + 1), at: UnixMs(2), fact });
     }
     for (_, spec) in &swapped.nodes {
@@ -162,7 +162,7 @@ fn a_node_that_is_described_with_another_address_keeps_its_id_and_frees_the_old_
     let (_, events) = diff(&state, &moved).unwrap();
     let mut state = state;
     for event in events {
-        let fact = Fact::Operator(OperatorFact { event });
+        let fact = Fact::Operator(OperatorFact::from(event));
         state.apply(&Stamped { seq: FactSeq(state.seq.0 + 1), at: UnixMs(2), fact });
     }
     assert_eq!(state.node_named(&name("n1")).unwrap().id, NodeId(Uuid::from_u128(1)));

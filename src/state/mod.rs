@@ -32,7 +32,9 @@ pub use node::{
 
 use crate::fact::{ApplianceFact, BootClient, DhcpRefusal, Fact, Stamped};
 use crate::model::limits::UNKNOWN_MACHINES_MAX;
-use crate::model::{CakeSpec, FactSeq, Mac, Name, NetworkSpec, NodeId, PoolSpec, Schema, Template, UnixMs};
+use crate::model::{
+    CakeSpec, Digest, FactSeq, Mac, Name, NetworkSpec, NodeId, PoolSpec, Schema, Template, TokenSpec, UnixMs,
+};
 
 /// Everything that is known, up to one fact.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -67,8 +69,20 @@ pub struct State {
     pub by_ip: OrdMap<Ipv4Addr, NodeId>,
     /// Machines that asked for an address and are no node.
     pub unknown: OrdMap<Mac, UnknownMachine>,
+    /// Tokens of the API, by the digest of their text.
+    #[serde(default)]
+    pub tokens: OrdMap<Digest, Arc<Token>>,
     /// When the appliance was last started.
     pub started_at: UnixMs,
+}
+
+/// A token of the API.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// What it is.
+    pub spec: TokenSpec,
+    /// When it was given out.
+    pub created_at: UnixMs,
 }
 
 /// A machine that asked for an address and is no node.
@@ -136,6 +150,12 @@ impl State {
     #[must_use]
     pub fn node_with_ip(&self, ip: Ipv4Addr) -> Option<&Arc<Node>> {
         self.nodes.get(self.by_ip.get(&ip)?)
+    }
+
+    /// The token with this name.
+    #[must_use]
+    pub fn token_named(&self, name: &Name) -> Option<&Arc<Token>> {
+        self.tokens.values().find(|token| token.spec.name == *name)
     }
 
     /// The network that the node boots from.

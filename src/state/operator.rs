@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::node::{Aim, Desired, DesiredSource, Node, RetryState};
-use super::{Request, State};
+use super::{Request, State, Token};
 use crate::fact::OperatorEvent;
 use crate::model::schema::Setting;
 use crate::model::{CakeSpec, Name, NodeId, NodeSpec, Revision, Template, UnixMs, Value, VarPath};
@@ -80,6 +80,18 @@ pub(super) fn apply(state: &mut State, at: UnixMs, event: &OperatorEvent) {
         OperatorEvent::ModuleSwitched { module, to } => state.control.switch_module(module, *to),
         OperatorEvent::TimeoutSet { mutation, timeout_ms } => state.control.set_timeout(mutation, *timeout_ms),
         OperatorEvent::MassEventCleared => state.control.mass_event_cleared(),
+        OperatorEvent::TokenCreated { token } => {
+            revoke(state, &token.name);
+            state.tokens.insert(token.digest, Arc::new(Token { spec: token.clone(), created_at: at }));
+        }
+        OperatorEvent::TokenRevoked { name } => revoke(state, name),
+    }
+}
+
+/// A name stands for one token at a time.
+fn revoke(state: &mut State, name: &Name) {
+    if let Some(digest) = state.token_named(name).map(|token| token.spec.digest) {
+        state.tokens.remove(&digest);
     }
 }
 

@@ -47,7 +47,7 @@ fn samples() -> Vec<Fact> {
     let step = StepName { mutation: "image.activate".into(), image: Some("hello".parse().unwrap()) };
     let engine = |event| Fact::Engine(EngineFact { node, event });
     let agent = |event| Fact::Agent(AgentFact { node: Some(node), peer: SocketAddr::from(([10, 0, 0, 1], 5)), event });
-    let operator = |event| Fact::Operator(OperatorFact { event });
+    let operator = |event| Fact::Operator(OperatorFact::from(event));
     let power = |event| Fact::Power(PowerFact { node, event });
     let dhcp = |client, event| Fact::Dhcp(DhcpFact { mac: Mac([2, 0, 0, 0, 0, 1]), node: Some(node), client, event });
     let file = |file, event| {
@@ -147,7 +147,7 @@ fn folded(facts: &[Fact]) -> State {
 
 fn with_node(facts: &[Fact]) -> Arc<Node> {
     let described =
-        Fact::Operator(OperatorFact { event: OperatorEvent::NodeDescribed { node: id(), spec: Box::new(spec()) } });
+        Fact::Operator(OperatorFact::from(OperatorEvent::NodeDescribed { node: id(), spec: Box::new(spec()) }));
     let all: Vec<Fact> = std::iter::once(described).chain(facts.iter().cloned()).collect();
     folded(&all).node(id()).unwrap().clone()
 }
@@ -288,7 +288,7 @@ fn a_token_is_good_for_one_join() {
 fn what_is_set_by_hand_stands_before_the_cake_until_it_is_taken_back() {
     let set = |value: Option<&str>| {
         let value = value.map(Value::symbol);
-        Fact::Operator(OperatorFact { event: OperatorEvent::GoalSet { node: id(), path: VarPath::power(), value } })
+        Fact::Operator(OperatorFact::from(OperatorEvent::GoalSet { node: id(), path: VarPath::power(), value }))
     };
     let wanted = |facts: &[Fact]| with_node(facts).wants(&VarPath::power()).map(ToString::to_string);
     assert_eq!(wanted(&[]), Some("on".into()));
@@ -312,6 +312,6 @@ fn unknown_machines_are_remembered_up_to_a_bound_and_forgotten_when_described() 
     assert_eq!(state.unknown.len(), UNKNOWN_MACHINES_MAX);
     assert!(state.unknown.contains_key(&Mac([2, 0, 0, 0, 7, 207])), "the newest is kept");
     let described =
-        Fact::Operator(OperatorFact { event: OperatorEvent::NodeDescribed { node: id(), spec: Box::new(spec()) } });
+        Fact::Operator(OperatorFact::from(OperatorEvent::NodeDescribed { node: id(), spec: Box::new(spec()) }));
     assert!(folded(&[seen(1), described]).unknown.is_empty());
 }

@@ -62,7 +62,7 @@ pub fn described(number: u16, ip: Ipv4Addr) -> Fact {
         own: Default::default(),
     };
     let node = NodeId(Uuid::from_u128(u128::from(number)));
-    Fact::Operator(OperatorFact { event: OperatorEvent::NodeDescribed { node, spec: Box::new(spec) } })
+    Fact::Operator(OperatorFact::from(OperatorEvent::NodeDescribed { node, spec: Box::new(spec) }))
 }
 
 fn network() -> Fact {
@@ -73,7 +73,7 @@ fn network() -> Fact {
         dns: vec![Ipv4Addr::new(10, 99, 0, 2)],
         lease_s: 3600,
     };
-    Fact::Operator(OperatorFact { event: OperatorEvent::NetworkDescribed { spec } })
+    Fact::Operator(OperatorFact::from(OperatorEvent::NetworkDescribed { spec }))
 }
 
 fn graph() -> Graph {

@@ -199,7 +199,7 @@ impl Cluster {
 pub fn cluster() -> Cluster {
     let core = Core::new(State::default(), Planner::new(graph()), policy());
     let mut cluster = Cluster { now: START, core, journal: Vec::new() };
-    let asked = |event| Fact::Operator(OperatorFact { event });
+    let asked = |event| Fact::Operator(OperatorFact::from(event));
     cluster.at(0, vec![Fact::Appliance(ApplianceFact::Started { version: "0.1.0".into() })]);
     let network = NetworkSpec {
         name: name("boot"),

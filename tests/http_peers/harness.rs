@@ -223,7 +223,7 @@ fn description(ip: Ipv4Addr) -> Vec<Fact> {
     };
     let event = OperatorEvent::NodeDescribed { node: NodeId(uuid::Uuid::from_u128(1)), spec: Box::new(node) };
     [OperatorEvent::NetworkDescribed { spec: network }, event]
-        .map(|event| Fact::Operator(OperatorFact { event }))
+        .map(|event| Fact::Operator(OperatorFact::from(event)))
         .to_vec()
 }
 

@@ -113,7 +113,7 @@ impl Appliance {
     }
 
     pub async fn operator(&self, event: OperatorEvent) {
-        self.submit(Fact::Operator(OperatorFact { event })).await;
+        self.submit(Fact::Operator(OperatorFact::from(event))).await;
     }
 
     /// Describes a node without a BMC, which runs `images`.

@@ -327,7 +327,7 @@ impl World {
 }
 
 pub(super) fn operator(event: OperatorEvent) -> Fact {
-    Fact::Operator(OperatorFact { event })
+    Fact::Operator(OperatorFact::from(event))
 }
 
 pub(super) fn agent(node: NodeId, event: AgentEvent) -> Fact {

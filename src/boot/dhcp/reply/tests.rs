@@ -42,7 +42,7 @@ fn state() -> State {
     ];
     let mut state = State::default();
     for (seq, event) in (1..).zip(events) {
-        let fact = Fact::Operator(OperatorFact { event });
+        let fact = Fact::Operator(OperatorFact::from(event));
         state.apply(&Stamped { seq: FactSeq(seq), at: UnixMs(0), fact });
     }
     state

@@ -41,7 +41,7 @@ fn state() -> State {
             own: Default::default(),
         };
         let event = OperatorEvent::NodeDescribed { node: id(last), spec: Box::new(spec) };
-        let fact = Fact::Operator(OperatorFact { event });
+        let fact = Fact::Operator(OperatorFact::from(event));
         state.apply(&Stamped { seq: FactSeq(last.into()), at: UnixMs(0), fact });
     }
     state

@@ -28,7 +28,7 @@ fn state() -> State {
         own: Default::default(),
     };
     let event = OperatorEvent::NodeDescribed { node: node(), spec: Box::new(spec) };
-    state.apply(&Stamped { seq: FactSeq(1), at: UnixMs(0), fact: Fact::Operator(OperatorFact { event }) });
+    state.apply(&Stamped { seq: FactSeq(1), at: UnixMs(0), fact: Fact::Operator(OperatorFact::from(event)) });
     state
 }
 
