@@ -256,7 +256,8 @@ fn all_mutations() -> Vec<Mutation> {
 }
 
 async fn bind(config: &Appliance, settings: &Arc<BootSettings>, identity: Arc<Identity>) -> Result<Bound, ServeError> {
-    let api = api::bind(config.api_listen).await?;
+    let api = api::bind(api_options(config), identity.clone()).await?;
+    tracing::info!(listen = %api.local_addr(), fingerprint = %api.fingerprint(), "the API listens");
     let dhcp = dhcp::bind(&dhcp::ServerOptions { interfaces: config.dhcp_interfaces.clone() })?;
     let tftp = tftp::bind(config.tftp_listen, tftp::ServerOptions::default())?;
     let http = http::bind(HttpOptions::new(config.http_listen, settings.clone()))?;
@@ -281,6 +282,14 @@ fn bind_radv(config: &Appliance) -> Vec<radv::Bound> {
         }
     }
     bound
+}
+
+fn api_options(config: &Appliance) -> api::Options {
+    let own = config.api.certificate.clone();
+    let own = own.map(|(certificate, key)| api::certificate::OwnCertificate { certificate, key });
+    let names = config.api.names.clone();
+    let certificate = api::certificate::Source { state_dir: config.state_dir.clone(), own, names };
+    api::Options { listen: config.api.listen, socket: config.api.socket.clone(), certificate }
 }
 
 fn boot_settings(config: &Appliance, identity: &Identity) -> Result<BootSettings, ServeError> {

@@ -10,11 +10,13 @@ use serde::de::DeserializeOwned;
 
 use super::Api;
 use super::ask::nodes_of;
+use super::auth::Caller;
 use super::reply::{Body, Refusal, json};
+use super::routes::Permission;
 use crate::fact::{Fact, OperatorEvent, OperatorFact};
 use crate::model::limits::API_BODY_BYTES_MAX;
 use crate::model::schema::Setting;
-use crate::model::{NodeId, NodeSet, Value, VarPath, VarType};
+use crate::model::{FactSeq, Name, NodeId, NodeSet, Value, VarPath, VarType};
 use crate::port::document::{Accepted, GoalsRequest, Items, NodesRequest, PowerDocument, PowerRequest, PowerVerb};
 use crate::state::{Node, State};
 
@@ -33,18 +35,31 @@ pub(super) async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Res
 }
 
 /// Journals what was asked, all of it or nothing.
-pub(super) async fn submit(api: &Api, events: Vec<OperatorEvent>) -> Result<crate::model::FactSeq, Refusal> {
-    let facts = events.into_iter().map(|event| Fact::Operator(OperatorFact::from(event))).collect();
+///
+/// Every change comes through here, so here is looked whether it is about nodes that the caller may change: what a
+/// handler forgets to ask is not done all the same.
+pub(super) async fn submit(api: &Api, caller: &Caller, events: Vec<OperatorEvent>) -> Result<FactSeq, Refusal> {
+    if caller.scope.is_some() {
+        let state = api.context.state.now();
+        let named = |event: &OperatorEvent| state.node(event.node()?).map(|node| node.spec.name.clone());
+        let Some(names) = events.iter().map(named).collect::<Option<Vec<_>>>() else {
+            return caller.check(Permission::Administer, []).and(Err(Refusal::internal("a change without a node")));
+        };
+        caller.check(Permission::Operate, names.iter().map(Name::as_str))?;
+    }
+    let by = Some(caller.name.clone());
+    let facts = events.into_iter().map(|event| Fact::Operator(OperatorFact { event, by: by.clone() })).collect();
     Ok(api.context.facts.submit(facts).await?)
 }
 
 async fn for_each(
     api: &Api,
+    caller: &Caller,
     nodes: &str,
     event: impl Fn(NodeId) -> Vec<OperatorEvent>,
 ) -> Result<Response<Body>, Refusal> {
     let found = nodes_of(&api.context.state.now(), nodes)?;
-    let seq = submit(api, found.iter().flat_map(|node| event(node.id)).collect()).await?;
+    let seq = submit(api, caller, found.iter().flat_map(|node| event(node.id)).collect()).await?;
     let nodes = NodeSet::fold(found.iter().map(|node| node.spec.name.as_str()));
     Ok(json(&Accepted { nodes, count: found.len(), seq }))
 }
@@ -58,7 +73,7 @@ fn parse_goal(api: &Api, state: &State, path: &VarPath, text: &str) -> Result<Va
     state.schema.parse_goal(path, text).map_err(Refusal::invalid)
 }
 
-pub(super) async fn goals(api: &Api, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+pub(super) async fn goals(api: &Api, caller: &Caller, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
     let GoalsRequest { nodes, goals } = read(request).await?;
     if goals.is_empty() {
         return Err(Refusal::invalid("no goal is given; write for instance power=off"));
@@ -91,10 +106,10 @@ pub(super) async fn goals(api: &Api, request: Request<Incoming>) -> Result<Respo
         };
         parsed.iter().map(set).collect()
     };
-    for_each(api, &nodes, event).await
+    for_each(api, caller, &nodes, event).await
 }
 
-pub(super) async fn power(api: &Api, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+pub(super) async fn power(api: &Api, caller: &Caller, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
     let PowerRequest { nodes, power } = read(request).await?;
     if power != PowerVerb::On {
         let found = nodes_of(&api.context.state.now(), &nodes)?;
@@ -112,18 +127,23 @@ pub(super) async fn power(api: &Api, request: Request<Incoming>) -> Result<Respo
             vec![OperatorEvent::GoalSet { node, path: VarPath::power(), value: Some(value) }]
         }
     };
-    for_each(api, &nodes, event).await
+    for_each(api, caller, &nodes, event).await
 }
 
-pub(super) async fn release(api: &Api, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+pub(super) async fn release(api: &Api, caller: &Caller, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
     let NodesRequest { nodes } = read(request).await?;
-    for_each(api, &nodes, |node| vec![OperatorEvent::Released { node }]).await
+    for_each(api, caller, &nodes, |node| vec![OperatorEvent::Released { node }]).await
 }
 
 /// Asks all BMCs at once; the broker bounds how many are spoken to.
-pub(super) async fn power_status(api: &Api, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+pub(super) async fn power_status(
+    api: &Api,
+    caller: &Caller,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Refusal> {
     let NodesRequest { nodes } = read(request).await?;
     let found = nodes_of(&api.context.state.now(), &nodes)?;
+    caller.check(Permission::Operate, found.iter().map(|node| node.spec.name.as_str()))?;
     let ask = |node: &Arc<Node>| {
         let (power, name, id) = (api.context.power.clone(), node.spec.name.clone(), node.id);
         async move {

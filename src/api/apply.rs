@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::Api;
 use super::act::{read, submit};
+use super::auth::Caller;
 use super::reply::{Body, Refusal, json};
 use crate::layer::manifest::ImageRef;
 use crate::layer::store::Store;
@@ -27,7 +28,12 @@ pub(super) enum Intent {
     Do,
 }
 
-pub(super) async fn apply(api: &Api, request: Request<Incoming>, intent: Intent) -> Result<Response<Body>, Refusal> {
+pub(super) async fn apply(
+    api: &Api,
+    caller: &Caller,
+    request: Request<Incoming>,
+    intent: Intent,
+) -> Result<Response<Body>, Refusal> {
     let request: ApplyRequest = read(request).await?;
     let images = resolve_images(&api.context.image_store, &request).await?;
     // The semaphore is never closed.
@@ -37,7 +43,7 @@ pub(super) async fn apply(api: &Api, request: Request<Incoming>, intent: Intent)
     let (changes, events) = diff(&state, &description).map_err(Refusal::invalid)?;
     let applied = intent == Intent::Do && !events.is_empty();
     if applied {
-        submit(api, events).await?;
+        submit(api, caller, events).await?;
     }
     Ok(json(&ApplyAnswer { changes, applied }))
 }

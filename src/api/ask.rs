@@ -129,7 +129,7 @@ impl Query {
 }
 
 /// Percent-decoding (RFC 3986, section 2.1), with `+` for a space.
-fn decode(text: &str) -> Result<String, Refusal> {
+pub(super) fn decode(text: &str) -> Result<String, Refusal> {
     let wrong = || Refusal::bad_request(format!("'{text}' is not percent-encoded text"));
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

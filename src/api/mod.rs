@@ -1,25 +1,34 @@
-//! The API: HTTP and JSON on a loopback address, the only way in for operators and programs.
+//! The API: HTTP and JSON over TLS and over a unix socket, the only way in for operators and programs.
 //!
-//! Every answer is one of `port::document`'s documents; every refusal is a problem document (RFC 9457). Requests
-//! that change something are answered when the change is durable. A change must say that it is JSON, which a web
-//! page of another origin cannot do without asking first, and nobody answers that question.
+//! Every answer is one of `port::document`'s or `port::access`'s documents; every refusal is a problem document (RFC
+//! 9457). Requests that change something are answered when the change is durable. What there is to ask for is the table
+//! [`routes::ROUTES`]; who may is [`permit::may`]; who asks is found out in `auth`.
 //!
-//! Absent on purpose: TLS, tokens and roles are not there yet, which is why the API binds to loopback alone.
+//! Invariants: closed by default: every request is somebody's, over the network by a token alone. A connection whose
+//! token ends, ends with it.
+//! Absent on purpose: plain HTTP, except to say that it is not spoken; client certificates.
 
 mod act;
 mod apply;
 mod ask;
+mod auth;
+pub mod certificate;
+mod failures;
+pub mod permit;
 mod reply;
 pub mod routes;
+mod socket;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
+mod token;
 
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -27,34 +36,34 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use thiserror::Error;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::auth::{Auth, Caller, Peer};
+use self::certificate::{CertificateError, Certificates};
 use self::reply::{Body, Refusal};
 use self::routes::{Found, Handler};
+use self::socket::Socket;
+use crate::engine::now;
+use crate::model::Digest;
+use crate::model::limits::API_CONNECTIONS_MAX;
 use crate::plan::{Graph, Policy};
 use crate::port::{FactFeed, FactSender, StateReader};
 use crate::power::PowerHandle;
 use crate::power::vault::Vault;
+use crate::sync::identity::Identity;
 
-/// Connections at once; a further one is closed at once.
-const CONNECTIONS_MAX: usize = 512;
-/// How long a client may take to send a request's head.
+/// How long a client may take to send a request's head, or to agree on TLS.
 const HEAD_WAIT: Duration = Duration::from_secs(10);
+/// Between two looks at whether the caller of a connection is still let in: a stream may last for days.
+const CALLER_LOOK_EVERY: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 5_000 });
 
 /// What can go wrong when the API starts.
 #[derive(Debug, Error)]
 pub enum ApiError {
-    /// The address is not one of this machine alone.
-    #[error(
-        "the API cannot listen on {listen}: it has no TLS and no login yet, so only a loopback address such as 127.0.0.1:8081 is allowed"
-    )]
-    NotLoopback {
-        /// The address.
-        listen: SocketAddr,
-    },
     /// The address cannot be had.
     #[error("the API cannot listen on {listen}: {source}; is another appliance running?")]
     Bind {
@@ -63,6 +72,17 @@ pub enum ApiError {
         /// The cause.
         source: io::Error,
     },
+    /// The socket cannot be had.
+    #[error("the API cannot listen on the socket {}: {source}; is another appliance running? Each needs an [api] socket of its own", path.display())]
+    Socket {
+        /// Its file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The certificate cannot be had.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
 }
 
 /// What the API works with.
@@ -92,9 +112,22 @@ pub struct Context {
 #[derive(Debug)]
 struct Api {
     context: Context,
+    certificates: Certificates,
+    auth: Auth,
     /// A description is compared with the state and then applied: no other may come in between.
     applying: Semaphore,
     shutdown: CancellationToken,
+}
+
+/// Where the API answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// The address for TLS.
+    pub listen: SocketAddr,
+    /// The file of the socket.
+    pub socket: PathBuf,
+    /// The certificate.
+    pub certificate: certificate::Source,
 }
 
 /// The API, bound and not yet running.
@@ -102,20 +135,22 @@ struct Api {
 pub struct Bound {
     listener: TcpListener,
     address: SocketAddr,
+    socket: Socket,
+    certificates: Certificates,
 }
 
 /// Binds the API.
 ///
 /// # Errors
-/// When the address is not a loopback address, or cannot be had.
-pub async fn bind(listen: SocketAddr) -> Result<Bound, ApiError> {
-    if !listen.ip().is_loopback() {
-        return Err(ApiError::NotLoopback { listen });
-    }
+/// When the address or the socket cannot be had, or the certificate cannot be used.
+pub async fn bind(options: Options, identity: Arc<Identity>) -> Result<Bound, ApiError> {
+    let listen = options.listen;
     let failed = |source| ApiError::Bind { listen, source };
     let listener = TcpListener::bind(listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    Ok(Bound { listener, address })
+    let certificates = Certificates::open(options.certificate, identity, address, now())?;
+    let socket = socket::bind(&options.socket).await?;
+    Ok(Bound { listener, address, socket, certificates })
 }
 
 impl Bound {
@@ -125,40 +160,84 @@ impl Bound {
         self.address
     }
 
+    /// The fingerprint that clients pin.
+    #[must_use]
+    pub fn fingerprint(&self) -> Digest {
+        self.certificates.shown().about.fingerprint
+    }
+
     /// Serves until `shutdown`.
     pub async fn run(self, context: Context, shutdown: CancellationToken) {
-        let api = Arc::new(Api { context, applying: Semaphore::new(1), shutdown: shutdown.clone() });
-        let mut connections = JoinSet::new();
+        let Bound { listener, socket, certificates, .. } = self;
+        let (auth, applying) = (Auth::default(), Semaphore::new(1));
+        let api = Arc::new(Api { context, certificates, auth, applying, shutdown: shutdown.clone() });
+        // Whoever fills one of the two does not keep root from the other.
+        let (mut remote, mut local) = (JoinSet::new(), JoinSet::new());
+        let mut look = tokio::time::interval(certificate::LOOK_EVERY);
+        look.reset();
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                Some(_) = connections.join_next() => {}
-                accepted = self.listener.accept() => match accepted {
-                    Ok((socket, _)) if connections.len() < CONNECTIONS_MAX => {
-                        connections.spawn(serve(api.clone(), TokioIo::new(socket)));
-                    }
-                    Ok(_) => tracing::warn!("the API has too many connections; one was closed"),
-                    Err(error) => {
-                        tracing::warn!(%error, "the API could not take a connection");
-                        tokio::time::sleep(Duration::from_millis(100)).await;
-                    }
+                Some(_) = remote.join_next() => {}
+                Some(_) = local.join_next() => {}
+                _ = look.tick() => api.certificates.look(now()),
+                accepted = listener.accept() => if let Some((stream, peer)) = room(accepted, &remote).await {
+                    remote.spawn(serve_tls(api.clone(), stream, peer.ip()));
+                },
+                accepted = socket.listener.accept() => if let Some((stream, _)) = room(accepted, &local).await {
+                    local.spawn(serve_local(api.clone(), stream));
                 },
             }
         }
-        while connections.join_next().await.is_some() {}
+        while remote.join_next().await.is_some() {}
+        while local.join_next().await.is_some() {}
     }
 }
 
-async fn serve(api: Arc<Api>, socket: TokioIo<tokio::net::TcpStream>) {
+/// A connection, if there is one and there is room for it.
+async fn room<T>(accepted: io::Result<T>, connections: &JoinSet<()>) -> Option<T> {
+    match accepted {
+        Ok(accepted) if connections.len() < API_CONNECTIONS_MAX => Some(accepted),
+        Ok(_) => {
+            tracing::warn!("the API has too many connections; one was closed");
+            None
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the API could not take a connection");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            None
+        }
+    }
+}
+
+async fn serve_tls(api: Arc<Api>, stream: TcpStream, peer: IpAddr) {
+    let accepted = tokio::time::timeout(HEAD_WAIT, tls::accept(api.certificates.shown().tls.clone(), stream));
+    match accepted.await {
+        Ok(Ok(Some(stream))) => serve(api, Peer::Network(peer), TokioIo::new(stream)).await,
+        Ok(Ok(None)) => tracing::debug!(%peer, "a client spoke plain HTTP to the API"),
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "an API connection came to no TLS"),
+        Err(_) => tracing::debug!(%peer, "an API connection was too slow"),
+    }
+}
+
+async fn serve_local(api: Arc<Api>, stream: UnixStream) {
+    match stream.peer_cred() {
+        Ok(user) => serve(api, Peer::User(user.uid()), TokioIo::new(stream)).await,
+        Err(error) => tracing::warn!(%error, "the kernel does not say who is at the API's socket"),
+    }
+}
+
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(api: Arc<Api>, peer: Peer, stream: TokioIo<S>) {
     let shutdown = api.shutdown.clone();
-    let answer = service_fn(move |request| {
-        let api = api.clone();
-        async move { Ok::<_, Infallible>(answer(api, request).await) }
+    let last: Arc<Mutex<Option<Caller>>> = Arc::default();
+    let answer = service_fn(|request| {
+        let (api, last) = (api.clone(), last.clone());
+        async move { Ok::<_, Infallible>(answer(api, peer, &last, request).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WAIT)
-        .serve_connection(socket, answer);
+        .serve_connection(stream, answer);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => {
@@ -166,6 +245,7 @@ async fn serve(api: Arc<Api>, socket: TokioIo<tokio::net::TcpStream>) {
                 tracing::debug!(%error, "an API connection ended early");
             }
         }
+        () = no_longer_let_in(&api, &last) => tracing::debug!("an API connection was closed: its token ended"),
         () = shutdown.cancelled() => {
             connection.as_mut().graceful_shutdown();
             // A follower's stream hears the same token; what is left is at most one answer.
@@ -174,37 +254,43 @@ async fn serve(api: Arc<Api>, socket: TokioIo<tokio::net::TcpStream>) {
     }
 }
 
-async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Response<Body> {
+/// Ends when the last caller's token is revoked or expires.
+async fn no_longer_let_in(api: &Api, last: &Mutex<Option<Caller>>) {
+    loop {
+        tokio::time::sleep(CALLER_LOOK_EVERY).await;
+        let caller = last.lock().unwrap_or_else(PoisonError::into_inner);
+        if caller.as_ref().is_some_and(|caller| !caller.is_valid(&api.context.state.now(), now())) {
+            return;
+        }
+    }
+}
+
+async fn answer(api: Arc<Api>, peer: Peer, last: &Mutex<Option<Caller>>, request: Request<Incoming>) -> Response<Body> {
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let answered = route(api, request).await;
+    let answered = match api.auth.caller(peer, request.headers(), &api.context.state.now(), now()) {
+        Ok(caller) => {
+            *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(caller.clone());
+            route(api, &caller, request).await
+        }
+        Err(refusal) => Err(refusal),
+    };
     answered.unwrap_or_else(|refusal| {
         tracing::debug!(%method, path, status = refusal.status.as_u16(), "an API request was refused");
         refusal.into_response()
     })
 }
 
-/// A web page can give its own name this machine's address and then speak as if from here; its name stays in the header.
-fn host_is_local(request: &Request<Incoming>) -> bool {
-    let host = request.headers().get(hyper::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = match host.parse::<SocketAddr>() {
-        Ok(address) => return address.ip().is_loopback(),
-        Err(_) => host.rsplit_once(':').map_or(host, |(name, _)| name),
-    };
-    let address = name.trim_matches(['[', ']']).parse::<IpAddr>();
-    name == "localhost" || address.is_ok_and(|address| address.is_loopback())
-}
-
-async fn route(api: Arc<Api>, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
-    if !host_is_local(&request) {
-        return Err(Refusal::foreign_host());
-    }
+/// Looks the request up, asks whether its caller may, and has it answered. Which nodes a change is about is known only to
+/// those who answer: [`act::submit`] looks at that.
+async fn route(api: Arc<Api>, caller: &Caller, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
     let path = request.uri().path().to_owned();
     let (row, parts) = match routes::find(request.method(), &path) {
         Found::Row(row, parts) => (row, parts),
         Found::OtherMethod(allow) => return Err(Refusal::method(&allow)),
         Found::Nothing => return Err(Refusal::no_such_path(&path)),
     };
+    caller.check(row.permission, [])?;
     let part = |at: usize| parts.get(at).copied().unwrap_or_default();
     match row.handler {
         Handler::Version => Ok(ask::version()),
@@ -215,11 +301,16 @@ async fn route(api: Arc<Api>, request: Request<Incoming>) -> Result<Response<Bod
         Handler::Machines => Ok(ask::machines(&api)),
         Handler::Events => ask::events(&api, &request).await,
         Handler::Follow => stream::follow(&api, &request).await,
-        Handler::Plan => apply::apply(&api, request, apply::Intent::Show).await,
-        Handler::Apply => apply::apply(&api, request, apply::Intent::Do).await,
-        Handler::Goals => act::goals(&api, request).await,
-        Handler::Power => act::power(&api, request).await,
-        Handler::PowerStatus => act::power_status(&api, request).await,
-        Handler::Release => act::release(&api, request).await,
+        Handler::Plan => apply::apply(&api, caller, request, apply::Intent::Show).await,
+        Handler::Apply => apply::apply(&api, caller, request, apply::Intent::Do).await,
+        Handler::Goals => act::goals(&api, caller, request).await,
+        Handler::Power => act::power(&api, caller, request).await,
+        Handler::PowerStatus => act::power_status(&api, caller, request).await,
+        Handler::Release => act::release(&api, caller, request).await,
+        Handler::Whoami => Ok(token::whoami(caller)),
+        Handler::Certificate => Ok(reply::json(&api.certificates.shown().about)),
+        Handler::Tokens => Ok(token::list(&api)),
+        Handler::CreateToken => token::create(&api, caller, request).await,
+        Handler::RevokeToken => token::revoke(&api, caller, part(0)).await,
     }
 }

@@ -3,10 +3,12 @@
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::header::{ALLOW, CONTENT_TYPE};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
+use super::permit::Verdict;
+use crate::model::{Name, NodeSet, Role, UnixMs};
 use crate::port::SubmitError;
 use crate::port::document::Problem;
 
@@ -17,15 +19,15 @@ pub(super) type Body = BoxBody<Bytes, std::convert::Infallible>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
-    kind: &'static str,
+    pub(super) kind: &'static str,
     title: &'static str,
     detail: String,
-    allow: Option<String>,
+    header: Option<(HeaderName, String)>,
 }
 
 impl Refusal {
     fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: String) -> Self {
-        Refusal { status, kind, title, detail, allow: None }
+        Refusal { status, kind, title, detail, header: None }
     }
 
     pub(super) fn no_such_path(path: &str) -> Self {
@@ -36,7 +38,7 @@ impl Refusal {
     pub(super) fn method(allow: &str) -> Self {
         let detail = format!("this path takes {allow}");
         let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail);
-        Refusal { allow: Some(allow.to_owned()), ..refusal }
+        Refusal { header: Some((ALLOW, allow.to_owned())), ..refusal }
     }
 
     pub(super) fn no_such_node(names: &[String]) -> Self {
@@ -57,9 +59,65 @@ impl Refusal {
         )
     }
 
-    pub(super) fn foreign_host() -> Self {
-        let detail = "the API answers to loopback addresses and to localhost alone".to_owned();
-        Refusal::new(StatusCode::MISDIRECTED_REQUEST, "foreign-host", "Not this host", detail)
+    pub(super) fn conflict(detail: String) -> Self {
+        Refusal::new(StatusCode::CONFLICT, "conflict", "It is there already", detail)
+    }
+
+    pub(super) fn no_such_token(name: &Name) -> Self {
+        let detail = format!("there is no token {name}; 'bootes token list' lists those that there are");
+        Refusal::new(StatusCode::NOT_FOUND, "no-such-token", "No such token", detail)
+    }
+
+    fn unauthenticated(kind: &'static str, title: &'static str, detail: String) -> Self {
+        let refusal = Refusal::new(StatusCode::UNAUTHORIZED, kind, title, detail);
+        let error = if kind == "no-token" { "" } else { ", error=\"invalid_token\"" };
+        Refusal { header: Some((WWW_AUTHENTICATE, format!("Bearer realm=\"bootes\"{error}"))), ..refusal }
+    }
+
+    pub(super) fn no_token() -> Self {
+        let detail = "the API answers those alone who show a token: log in with 'bootes login URL', or send it as \
+            'Authorization: Bearer TOKEN'; an administrator makes one with 'bootes token create'";
+        Refusal::unauthenticated("no-token", "A token is needed", detail.to_owned())
+    }
+
+    pub(super) fn unknown_token() -> Self {
+        let detail = "this token is not known here: it was revoked, is incomplete, or is another appliance's; ask an \
+            administrator for a new one ('bootes token create') and log in with it ('bootes login URL')";
+        Refusal::unauthenticated("unknown-token", "The token is not known", detail.to_owned())
+    }
+
+    pub(super) fn expired_token(name: &Name, at: UnixMs) -> Self {
+        let detail = format!(
+            "the token {name} expired at {at}; ask an administrator for a new one ('bootes token create') and log in with it ('bootes login URL')"
+        );
+        Refusal::unauthenticated("expired-token", "The token has expired", detail)
+    }
+
+    pub(super) fn too_many_failures(after_s: u64) -> Self {
+        let detail = format!(
+            "too many requests without a valid token came from this address; correct the token, or come back in {after_s} s"
+        );
+        let refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too-many-failures", "Too many failures", detail);
+        Refusal { header: Some((RETRY_AFTER, after_s.to_string())), ..refusal }
+    }
+
+    pub(super) fn not_root() -> Self {
+        let detail = "the socket is for root of this machine; run the command as root, or log in with a token: \
+            'bootes login URL'";
+        Refusal::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail.to_owned())
+    }
+
+    pub(super) fn forbidden(name: &str, role: Role, scope: Option<&NodeSet>, verdict: &Verdict) -> Self {
+        let scope = scope.map_or_else(String::new, |scope| format!(" of {scope}"));
+        let what = match verdict {
+            Verdict::Allowed | Verdict::Narrowed => "may change nodes alone, and this changes more".to_owned(),
+            Verdict::Role(least) => format!("may not do this; the role {least} may"),
+            Verdict::OutOfScope(nodes) => format!("may not change {nodes}"),
+        };
+        let detail = format!(
+            "{name} ({role}{scope}) {what}; use another token, or ask an administrator for one that may ('bootes token create')"
+        );
+        Refusal::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail)
     }
 
     pub(super) fn not_json() -> Self {
@@ -84,8 +142,8 @@ impl Refusal {
             detail: self.detail,
         };
         let mut response = json_with(self.status, "application/problem+json", &problem);
-        if let Some(allow) = self.allow.and_then(|allow| allow.parse().ok()) {
-            response.headers_mut().insert(ALLOW, allow);
+        if let Some((name, Ok(value))) = self.header.map(|(name, value)| (name, value.parse())) {
+            response.headers_mut().insert(name, value);
         }
         response
     }

@@ -51,6 +51,16 @@ pub enum Handler {
     PowerStatus,
     /// The end of a quarantine.
     Release,
+    /// Who is asking.
+    Whoami,
+    /// The API's certificate.
+    Certificate,
+    /// Tokens.
+    Tokens,
+    /// A new token.
+    CreateToken,
+    /// A token's end.
+    RevokeToken,
 }
 
 /// One row.
@@ -95,6 +105,11 @@ pub static ROUTES: &[Route] = &[
     route(Method::POST, "/api/v1/power", Operate, Handler::Power, "Power nodes on or off, or cycle them."),
     route(Method::POST, "/api/v1/power/status", Operate, Handler::PowerStatus, "What the BMCs say right now."),
     route(Method::POST, "/api/v1/release", Operate, Handler::Release, "Lift nodes' quarantine."),
+    route(Method::GET, "/api/v1/whoami", Read, Handler::Whoami, "Who is asking, and what they may do."),
+    route(Method::GET, "/api/v1/certificate", Read, Handler::Certificate, "The API's certificate, with the fingerprint that clients pin."),
+    route(Method::GET, "/api/v1/tokens", Read, Handler::Tokens, "Tokens, without the tokens themselves."),
+    route(Method::POST, "/api/v1/tokens", Administer, Handler::CreateToken, "Make a token; the answer is the only one that holds it."),
+    route(Method::DELETE, "/api/v1/tokens/{name}", Administer, Handler::RevokeToken, "Revoke a token, by its name."),
 ];
 
 /// What a method and a path lead to.

@@ -18,6 +18,8 @@ use crate::plan::Policy;
 
 /// Bytes of an interface's name (`IFNAMSIZ`, less the end mark).
 const INTERFACE_BYTES_MAX: usize = 15;
+/// Bytes of a socket's path (`sun_path` in unix(7), less the end mark and the `.new` of its making).
+const SOCKET_BYTES_MAX: usize = 103;
 
 /// What `bootes serve` starts from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,8 +36,8 @@ pub struct Appliance {
     pub http_listen: SocketAddr,
     /// Where agents join.
     pub agents: Agents,
-    /// Where the API listens; always a loopback address.
-    pub api_listen: SocketAddr,
+    /// The API.
+    pub api: Api,
     /// What machines boot.
     pub boot: Boot,
     /// The folder of the image store.
@@ -64,6 +66,19 @@ pub struct Agents {
     pub hello_ms: u64,
     /// After so long without a word, in milliseconds, the other end is taken for lost; at least twice `hello_ms`.
     pub dead_ms: u64,
+}
+
+/// Where the API answers, and with which certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Api {
+    /// The address for TLS.
+    pub listen: SocketAddr,
+    /// The file of the socket for root.
+    pub socket: PathBuf,
+    /// An operator's own certificate and its key, both PEM files.
+    pub certificate: Option<(PathBuf, PathBuf)>,
+    /// More names for the certificate that is made without one.
+    pub names: Vec<String>,
 }
 
 /// What machines boot.
@@ -132,7 +147,7 @@ impl Appliance {
         let tftp_listen = told(&root.section(&keys::TFTP)?.need(&keys::TFTP_LISTEN)?)?;
         let http_listen = told(&root.section(&keys::HTTP)?.need(&keys::HTTP_LISTEN)?)?;
         let agents = agents(&root.section(&keys::AGENTS)?)?;
-        let api_listen = api_listen(&root.section(&keys::API)?)?;
+        let api = api(&root.section(&keys::API)?, folder)?;
         let boot = root.section(&keys::BOOT)?;
         let boot = Boot {
             loaders: path(&boot, &keys::LOADERS)?,
@@ -153,7 +168,7 @@ impl Appliance {
             tftp_listen,
             http_listen,
             agents,
-            api_listen,
+            api,
             boot,
             images_store,
             power_poll,
@@ -221,17 +236,42 @@ fn agents(table: &Table) -> Result<Agents, ConfigError> {
     Ok(Agents { listen, hello_ms, dead_ms })
 }
 
-fn api_listen(table: &Table) -> Result<SocketAddr, ConfigError> {
-    let text = table.text_or_default(&keys::API_LISTEN)?;
-    let address = text.parse::<SocketAddr>().map_err(|_| ValueError::Socket(text.clone()));
-    let checked = address.and_then(|address| match address.ip().is_loopback() {
-        true => Ok(address),
-        false => Err(ValueError::NotLoopback(address.to_string())),
-    });
-    match checked {
-        Ok(address) => Ok(address),
-        Err(error) => Err(table.need(&keys::API_LISTEN)?.bad(error)),
+fn api(table: &Table, folder: &Path) -> Result<Api, ConfigError> {
+    let listen = table.text_or_default(&keys::API_LISTEN)?;
+    let listen = match listen.parse() {
+        Ok(address) => address,
+        Err(_) => return Err(table.need(&keys::API_LISTEN)?.bad(ValueError::Socket(listen))),
+    };
+    let path = |key| table.get(key).map(|field| not_empty(&field).map(|text| folder.join(text))).transpose();
+    let socket = match path(&keys::API_SOCKET)? {
+        Some(socket) => socket,
+        None => folder.join(table.text_or_default(&keys::API_SOCKET)?),
+    };
+    let got = socket.as_os_str().len();
+    if let Some(field) = table.get(&keys::API_SOCKET).filter(|_| got > SOCKET_BYTES_MAX) {
+        return Err(field.bad(ValueError::SocketPath { got, max: SOCKET_BYTES_MAX }));
     }
+    let certificate = match (path(&keys::API_CERTIFICATE)?, path(&keys::API_KEY)?) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        (Some(_), None) => return Err(table.need(&keys::API_CERTIFICATE)?.bad(ValueError::Alone("key"))),
+        (None, Some(_)) => return Err(table.need(&keys::API_KEY)?.bad(ValueError::Alone("certificate"))),
+    };
+    let names = table.get(&keys::API_NAMES).map(|field| host_names(&field)).transpose()?.unwrap_or_default();
+    Ok(Api { listen, socket, certificate, names })
+}
+
+fn host_names(field: &Field) -> Result<Vec<String>, ConfigError> {
+    let name = |item: &Field| {
+        let text = item.text()?;
+        let usable = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '*');
+        let is_name = !text.is_empty() && text.len() <= 253 && text.chars().all(usable);
+        match is_name || text.parse::<std::net::IpAddr>().is_ok() {
+            true => Ok(text.to_owned()),
+            false => Err(item.bad(ValueError::HostName(text.to_owned()))),
+        }
+    };
+    field.items()?.iter().map(name).collect()
 }
 
 fn arguments(field: &Field) -> Result<Vec<String>, ConfigError> {

@@ -195,11 +195,20 @@ pub enum ValueError {
     /// Empty where something is needed.
     #[error("it is empty; {0}")]
     Empty(&'static str),
-    /// The API listens where others can reach it.
-    #[error(
-        "the API has no access control yet, so it may listen on this machine only: write an address such as 127.0.0.1:8081, not {0}"
-    )]
-    NotLoopback(String),
+    /// A certificate without its key, or a key without its certificate.
+    #[error("a certificate and its key belong together: give [api] {0} too, or neither")]
+    Alone(&'static str),
+    /// Not a name that a certificate can hold.
+    #[error("'{0}' is not a host name or address: write it as in boot.example.org or 10.77.0.1, without a port")]
+    HostName(String),
+    /// A path that no socket can have.
+    #[error("the path of a socket has at most {max} bytes, and this one has {got}; choose a shorter one")]
+    SocketPath {
+        /// How many it has.
+        got: usize,
+        /// How many it may have.
+        max: usize,
+    },
     /// An address that machines cannot be told.
     #[error("machines are told this address, so it must be one of this appliance's own, not {0}")]
     Unspecified(String),

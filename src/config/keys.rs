@@ -181,7 +181,27 @@ pub mod appliance {
         "listen",
         Kind::Socket,
         Text("127.0.0.1:8081"),
-        "loopback address and TCP port; other addresses are refused as long as the API has no access control",
+        "address and TCP port, for TLS; 0.0.0.0 or [::] for all addresses",
+    );
+    pub const API_SOCKET: Key = key(
+        "socket",
+        Kind::Path,
+        Text("/run/bootes/api.sock"),
+        "unix socket on which root of this machine is let in without a token",
+    );
+    pub const API_CERTIFICATE: Key = key(
+        "certificate",
+        Kind::Path,
+        Else("one that the cluster's authority signs"),
+        "a certificate of your own with its chain, in PEM; with `key`",
+    );
+    pub const API_KEY: Key =
+        key("key", Kind::Path, Else("one made at the first start"), "the key of that certificate, in PEM");
+    pub const API_NAMES: Key = key(
+        "names",
+        Kind::Texts,
+        Else("none"),
+        "more host names and addresses for the certificate that is made here, besides this machine's own",
     );
     pub const LOADERS: Key = key("loaders", Kind::Path, Text("/usr/lib/ipxe"), "folder of the network boot programs");
     pub const LAYER0: Key = key("layer0", Kind::Path, Required, "folder with the files vmlinuz and initramfs");
@@ -218,7 +238,8 @@ pub mod appliance {
     static HTTP_SECTION: Section = Section { title: "[http]", prefix: "http", keys: &[HTTP_LISTEN] };
     static AGENTS_SECTION: Section =
         Section { title: "[agents]", prefix: "agents", keys: &[AGENTS_LISTEN, HELLO_MS, DEAD_MS] };
-    static API_SECTION: Section = Section { title: "[api]", prefix: "api", keys: &[API_LISTEN] };
+    static API_SECTION: Section =
+        Section { title: "[api]", prefix: "api", keys: &[API_LISTEN, API_SOCKET, API_CERTIFICATE, API_KEY, API_NAMES] };
     static BOOT_SECTION: Section =
         Section { title: "[boot]", prefix: "boot", keys: &[LOADERS, LAYER0, CONSOLE, ARGUMENTS] };
     static IMAGES_SECTION: Section = Section { title: "[images]", prefix: "images", keys: &[STORE] };

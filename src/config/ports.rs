@@ -50,9 +50,16 @@ const LISTENING: &[Port] = &[
     Port {
         service: "API",
         port: "TCP, usually 127.0.0.1:8081",
-        where_set: "`[api] listen`, a loopback address",
-        peers: "the command line on the same machine",
-        protection: "none yet: whoever has an account on the machine may use it",
+        where_set: "`[api] listen`",
+        peers: "the command line, programs",
+        protection: "TLS 1.3 or 1.2; a token for every request, with a role",
+    },
+    Port {
+        service: "API, local",
+        port: "unix socket, usually /run/bootes/api.sock",
+        where_set: "`[api] socket`",
+        peers: "root on the same machine",
+        protection: "mode 0600; the kernel says who connects",
     },
 ];
 

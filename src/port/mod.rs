@@ -5,6 +5,7 @@
 //!
 //! Absent on purpose: what facts mean, and who acts on an action.
 
+pub mod access;
 pub mod document;
 
 use std::sync::Arc;

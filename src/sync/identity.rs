@@ -16,6 +16,7 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
@@ -25,7 +26,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use thiserror::Error;
 
-use crate::model::{Digest, NodeId};
+use crate::model::{Digest, NodeId, UnixMs};
 
 #[cfg(test)]
 mod tests;
@@ -101,10 +102,22 @@ pub struct Credentials {
     pub key: PrivateKeyDer<'static>,
 }
 
+/// A certificate for the API, to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct ApiCertificate<'a> {
+    /// The names and addresses that it is to be good for.
+    pub names: &'a [String],
+    /// From when on.
+    pub from: UnixMs,
+    /// Until when.
+    pub until: UnixMs,
+}
+
 /// The authority.
 #[derive(Debug)]
 pub struct Identity {
     certificate: CertificateDer<'static>,
+    certificate_pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
@@ -121,18 +134,18 @@ impl Identity {
         let (key_path, certificate_path) = (folder.join(KEY_FILE), folder.join(CERTIFICATE_FILE));
         keep_private(&key_path)?;
         let key_pem = fs::read_to_string(&key_path).map_err(file("reading", &key_path))?;
-        let certificate_pem = fs::read(&certificate_path).map_err(file("reading", &certificate_path))?;
+        let certificate_pem = fs::read_to_string(&certificate_path).map_err(file("reading", &certificate_path))?;
         let damaged = |path: &Path, detail: &str| {
             let (path, detail) = (path.to_owned(), detail.to_owned());
             IdentityError::Damaged { path, detail }
         };
         let key = KeyPair::from_pem(&key_pem).map_err(|error| damaged(&key_path, &error.to_string()))?;
-        let certificate = CertificateDer::from_pem_slice(&certificate_pem)
+        let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
             .map_err(|error| damaged(&certificate_path, &format!("{error:?}")))?;
         check_pair(&certificate, &key).map_err(|detail| damaged(&certificate_path, &detail))?;
         let issuer = Issuer::from_ca_cert_der(&certificate, key)
             .map_err(|error| damaged(&certificate_path, &error.to_string()))?;
-        Ok(Identity { certificate, issuer })
+        Ok(Identity { certificate, certificate_pem, issuer })
     }
 
     /// The digest of the authority's certificate in DER: what nodes trust.
@@ -159,6 +172,26 @@ impl Identity {
         let certificate = params.signed_by(&key, &self.issuer).map_err(failed)?;
         let chain = vec![certificate.der().clone(), self.certificate.clone()];
         Ok(Credentials { chain, key: PrivatePkcs8KeyDer::from(key.serialize_der()).into() })
+    }
+
+    /// A new key and certificate for the API, then the authority's certificate, as PEM. Unlike the tree's it ends, since
+    /// clients of all kinds look at it, on machines that have a clock.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn api(&self, wanted: &ApiCertificate) -> Result<String, IdentityError> {
+        let failed = |source| IdentityError::Issue { subject: "the API".into(), source };
+        let mut params = leaf("bootes API", ExtendedKeyUsagePurpose::ServerAuth);
+        let at = |at: UnixMs| date_time_ymd(1970, 1, 1) + Duration::from_secs(at.0 / 1_000);
+        (params.not_before, params.not_after) = (at(wanted.from), at(wanted.until));
+        let name = |name: &String| match name.parse() {
+            Ok(address) => Ok(SanType::IpAddress(address)),
+            Err(_) => name.as_str().try_into().map(SanType::DnsName),
+        };
+        params.subject_alt_names = wanted.names.iter().map(name).collect::<Result<_, _>>().map_err(failed)?;
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(failed)?;
+        let certificate = params.signed_by(&key, &self.issuer).map_err(failed)?;
+        Ok(format!("{}{}{}", key.serialize_pem(), certificate.pem(), self.certificate_pem))
     }
 
     /// A certificate for `node`, for the key that signed the request. Of the request nothing but its key is taken.

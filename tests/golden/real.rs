@@ -6,21 +6,22 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bootes::api::{Context, bind};
+use bootes::api::{Context, Options, bind, certificate};
 use bootes::engine::Engine;
 use bootes::journal::Journal;
 use bootes::port::{FactFeed, StateReader, fact_channel};
 use bootes::power::PowerModule;
 use bootes::power::vault::Vault;
+use bootes::sync::identity::Identity;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{graph, policy};
 
-struct Appliance {
-    address: SocketAddr,
+pub struct Appliance {
+    pub address: SocketAddr,
     shutdown: CancellationToken,
-    dir: tempfile::TempDir,
+    pub dir: tempfile::TempDir,
     _runtime: tokio::runtime::Runtime,
 }
 
@@ -31,7 +32,7 @@ impl Drop for Appliance {
 }
 
 impl Appliance {
-    fn start() -> Appliance {
+    pub fn start() -> Appliance {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let dir = crate::cli::folder();
         let journal = Journal::open(dir.path()).unwrap();
@@ -51,21 +52,25 @@ impl Appliance {
             image_store: dir.path().join("images"),
             state_dir: dir.path().to_owned(),
         };
-        let bound = runtime.block_on(bind(SocketAddr::from(([127, 0, 0, 1], 0)))).unwrap();
+        let identity = Arc::new(Identity::open(dir.path()).unwrap());
+        let certificate = certificate::Source { state_dir: dir.path().to_owned(), own: None, names: vec![] };
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let options = Options { listen, socket: dir.path().join("api.sock"), certificate };
+        let bound = runtime.block_on(bind(options, identity)).unwrap();
         let address = bound.local_addr();
         runtime.spawn(engine.run(receiver, shutdown.clone()));
         runtime.spawn(bound.run(context, shutdown.clone()));
         Appliance { address, shutdown, dir, _runtime: runtime }
     }
 
-    fn command(&self, line: &str) -> Command {
-        let mut command = crate::cli::bootes(&format!("http://{}", self.address), self.dir.path());
+    pub fn command(&self, line: &str) -> Command {
+        let mut command = crate::cli::bootes(&format!("unix:{}/api.sock", self.dir.path().display()), self.dir.path());
         command.args(shell_words::split(line).unwrap());
         command
     }
 
     /// Runs a command that must end with this code, and gives what it printed.
-    fn run(&self, line: &str, code: i32) -> String {
+    pub fn run(&self, line: &str, code: i32) -> String {
         let output = self.command(line).output().unwrap();
         let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
         assert_eq!(output.status.code(), Some(code), "bootes {line}: {out}{err}");
@@ -73,7 +78,7 @@ impl Appliance {
         out + &err
     }
 
-    fn items(&self, line: &str) -> Vec<Value> {
+    pub fn items(&self, line: &str) -> Vec<Value> {
         let document: Value = serde_json::from_str(&self.run(&format!("{line} -o json"), 0)).unwrap();
         document["items"].as_array().unwrap().clone()
     }
