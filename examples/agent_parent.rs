@@ -60,6 +60,12 @@ async fn describe(facts: &FactSender, image: Digest, token: &str) {
         cake: Some(name("hello")),
         bmc: None,
         labels: BTreeMap::new(),
+        pool: None,
+        arch: None,
+        platform: None,
+        parents: Vec::new(),
+        variables: Default::default(),
+        own: Default::default(),
     };
     ask(facts, OperatorEvent::NodeDescribed { node: node(), spec: Box::new(spec) }).await;
     let bytes: Vec<u8> =
@@ -97,11 +103,11 @@ async fn main() {
     let ca = identity.ca_digest();
     let module = bind(&[agents], &[arguments[3].parse().unwrap()], identity, Timing::default()).unwrap();
     let mutations = [power::mutations::mutations(), boot::mutations::mutations(), sync::mutations::mutations()];
-    let graph = Graph::build(mutations.concat()).unwrap();
+    let graph = Graph::build(mutations.concat(), &bootes::model::Schema::default()).unwrap();
     let mut engine = Engine::replay(Journal::open(dir).unwrap(), graph, Policy::default()).unwrap();
     let (facts, received) = fact_channel();
     let (actions, to_do) = mpsc::channel(64);
-    engine.add_module(module.name(), actions);
+    engine.add_module(&module.name(), actions);
     let state = StateReader(engine.snapshots());
     let mut feed = engine.feed().subscribe();
     let shutdown = CancellationToken::new();
