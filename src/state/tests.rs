@@ -315,3 +315,19 @@ fn unknown_machines_are_remembered_up_to_a_bound_and_forgotten_when_described() 
         Fact::Operator(OperatorFact::from(OperatorEvent::NodeDescribed { node: id(), spec: Box::new(spec()) }));
     assert!(folded(&[seen(1), described]).unknown.is_empty());
 }
+
+#[test]
+fn a_boot_that_nobody_armed_begins_where_the_one_before_has_ended() {
+    let goal_reached = Fact::Engine(EngineFact { node: id(), event: EngineEvent::GoalReached });
+    let marks = |facts: &[Fact]| -> Vec<Mark> {
+        with_node(facts).last_boot().iter().map(|marked| marked.mark.clone()).collect()
+    };
+    let armed = [power(PowerState::Off), accepted(PowerOrder::Arm), accepted(PowerOrder::On), rom_dhcp(), rom_dhcp()];
+    let begun = [Mark::Armed, Mark::PowerOnAccepted, Mark::FirmwareDhcp, Mark::FirmwareDhcp];
+    assert_eq!(marks(&armed), begun, "a second request of the firmware is the same boot");
+    let mut by_hand = armed.to_vec();
+    by_hand.extend([goal_reached, rom_dhcp(), agent(AgentEvent::Joined { certificate: Digest::of(b"c") })]);
+    assert_eq!(marks(&by_hand), [Mark::FirmwareDhcp, Mark::AgentJoined]);
+    by_hand.extend(armed);
+    assert_eq!(marks(&by_hand), begun);
+}

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use bootes::plan::{Asker, Awaiting, Hold, NoWay, Planner, Reason, why};
+use bootes::plan::{Asker, Awaiting, Hold, NoWay, Planner, Reason, WhyGroup, WhyReport, group, why};
 use bootes::state::FileKind;
 
 use crate::api::Api;
@@ -104,6 +104,35 @@ fn variants<T: serde::de::DeserializeOwned>(asked: serde_json::Value) -> Vec<Str
 }
 
 #[test]
+fn every_node_is_in_one_group_and_a_groups_nodes_have_one_kind_of_reason() {
+    let cluster = script::play(include_str!("why/many.failures.in"));
+    let mut planner = Planner::new(cluster.graph.clone());
+    let state = cluster.core.state();
+    let reports: Vec<WhyReport> = state
+        .nodes
+        .values()
+        .map(|node| why(node, &state.control, &mut planner, &cluster.policy, cluster.now))
+        .collect();
+    let groups = group(&reports);
+    let mut told: Vec<&str> = groups.iter().flat_map(|group| &group.names).map(|name| name.as_str()).collect();
+    told.sort_unstable();
+    let mut given: Vec<&str> = reports.iter().map(|report| report.name.as_str()).collect();
+    given.sort_unstable();
+    assert_eq!(told, given);
+    for group in &groups {
+        assert_eq!(group.count, group.names.len());
+        for report in reports.iter().filter(|report| group.names.contains(&report.name)) {
+            assert_eq!((slug(&report.reason), report.suggestion), (slug(&group.reason), group.suggestion));
+        }
+    }
+    let reversed: Vec<WhyReport> = reports.iter().rev().cloned().collect();
+    let counts = |groups: &[WhyGroup]| -> Vec<(String, usize)> {
+        groups.iter().map(|group| (group.nodes.clone(), group.count)).collect()
+    };
+    assert_eq!(counts(&group(&reversed)), counts(&groups), "the order of the nodes changes nothing");
+}
+
+#[test]
 fn every_reason_and_everything_that_can_be_awaited_has_its_golden_file() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/why");
     let cases: BTreeSet<String> = std::fs::read_dir(dir)
@@ -134,4 +163,28 @@ fn every_reason_and_everything_that_can_be_awaited_has_its_golden_file() {
         |wanted: &str, case: &str| case == wanted || case.strip_prefix(wanted).is_some_and(|r| r.starts_with('.'));
     let without: Vec<&String> = wanted.iter().filter(|name| !cases.iter().any(|case| covers(name, case))).collect();
     assert!(without.is_empty(), "tests/golden/why has no case of these: {without:?}");
+}
+
+#[test]
+fn the_page_about_why_tells_every_reason_and_its_commands_are_understood() {
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/WHY.md")).unwrap();
+    let told = [
+        variants::<Reason>(serde_json::json!({ "reason": "?" })),
+        variants::<Hold>(serde_json::json!({ "hold": "?" })),
+        variants::<NoWay>("?".into()),
+        variants::<Awaiting>(serde_json::json!({ "for": "?" })),
+    ];
+    let untold: Vec<String> =
+        told.concat().into_iter().filter(|word| !page.contains(&format!("| `{word}` |"))).collect();
+    assert!(untold.is_empty(), "docs/WHY.md has no row for these: {untold:?}");
+    let history = include_str!("why/many.dhcp.in");
+    let api = Api::of(script::play(history));
+    let commands: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+    let commands = commands.into_iter().filter(|line| line.starts_with("bootes ")).map(|line| {
+        // A comment behind a command is for the reader.
+        line.split(" # ").next().unwrap()
+    });
+    let told = cli::told(&api, commands);
+    assert!(told.matches("exit code 0").count() >= 6, "{told}");
+    assert!(!told.contains("\n! "), "{told}");
 }
