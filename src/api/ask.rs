@@ -11,8 +11,9 @@ use super::{Api, Context};
 use crate::engine::now;
 use crate::journal::{Filter, JournalReader, Keep};
 use crate::model::{FactSeq, Name, NodeId, NodeSet, UnixMs};
-use crate::plan::{Planner, timeline as stages, why as explain};
-use crate::port::document::{EventDocument, Items, MachineDocument, NodeDocument, TimelineDocument};
+use crate::plan::{Planner, why as explain};
+use crate::port::document::{EventDocument, Items, MachineDocument, NodeDocument};
+use crate::port::many::{Part, TimelinesDocument, WhyDocument};
 use crate::state::{Node, State};
 
 /// Events in one answer, when the request does not say.
@@ -41,19 +42,18 @@ pub(super) fn node(api: &Api, name: &str) -> Result<Response<Body>, Refusal> {
 pub(super) fn why(api: &Api, request: &Request<Incoming>) -> Result<Response<Body>, Refusal> {
     let state = api.context.state.now();
     let mut planner = Planner::new(api.context.graph.clone());
-    let nodes = asked_nodes(&state, &Query::of(request)?)?;
+    let query = Query::of(request)?;
+    let nodes = asked_nodes(&state, &query)?;
     let now = now();
-    let items =
+    let reports =
         nodes.iter().map(|node| explain(node, &state.control, &mut planner, &api.context.policy, now)).collect();
-    Ok(json(&Items { items }))
+    Ok(json(&WhyDocument::new(reports, query.part()?)))
 }
 
 pub(super) fn timeline(api: &Api, request: &Request<Incoming>) -> Result<Response<Body>, Refusal> {
     let state = api.context.state.now();
-    let nodes = asked_nodes(&state, &Query::of(request)?)?;
-    let document =
-        |node: &Arc<Node>| TimelineDocument { name: node.spec.name.clone(), id: node.id, stages: stages(node) };
-    Ok(json(&Items { items: nodes.iter().map(document).collect() }))
+    let query = Query::of(request)?;
+    Ok(json(&TimelinesDocument::new(&asked_nodes(&state, &query)?, query.part()?)))
 }
 
 pub(super) fn machines(api: &Api) -> Response<Body> {
@@ -120,6 +120,10 @@ impl Query {
 
     fn get(&self, key: &str) -> Option<&str> {
         self.0.get(key).map(String::as_str)
+    }
+
+    fn part(&self) -> Result<Part, Refusal> {
+        self.get("only").map_or(Ok(Part::Both), |text| text.parse().map_err(Refusal::bad_request))
     }
 
     fn number(&self, key: &str) -> Result<Option<u64>, Refusal> {

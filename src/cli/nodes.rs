@@ -18,6 +18,14 @@ impl FromStr for Nodes {
     }
 }
 
+impl Nodes {
+    /// How many nodes it names.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.parse::<NodeSet>().map_or(0, |set| set.len())
+    }
+}
+
 impl std::fmt::Display for Nodes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)

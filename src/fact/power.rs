@@ -53,7 +53,7 @@ impl fmt::Display for PowerOrder {
 }
 
 /// What is wrong with a BMC, as far as can be told from outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BmcProblem {
     /// Nothing answers at its address.

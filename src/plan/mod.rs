@@ -2,14 +2,17 @@
 //!
 //! `graph` holds the mutations that modules declare; `goal` says what a node should be; `search` finds the quickest
 //! way there; `decide` turns that, the step under way and the failures so far into one next move; `why` and
-//! `timeline` explain a node; `diff` says what an apply would change. All are functions of values.
+//! `timeline` explain a node, `group` and `fleet` many at once; `diff` says what an apply would change. All are functions
+//! of values.
 //!
 //! Absent on purpose: doing anything. The engine journals a decision, then asks a module.
 
 mod decide;
 mod diff;
+mod fleet;
 mod goal;
 mod graph;
+mod group;
 mod hold;
 mod search;
 #[cfg(test)]
@@ -19,12 +22,14 @@ mod why;
 
 pub use decide::{Decision, Failure, Policy, decide, fail, timeout_ms};
 pub use diff::{ApplyError, Change, ChangeKind, Described, Description, diff};
+pub use fleet::{Fleet, OnTheWay, Slow, StageTimes, TimesS, fleet};
 pub use goal::{Goal, goal, goal_reached};
 pub use graph::{Graph, GraphError};
+pub use group::{Between, Said, UnmetOfMany, WhyGroup, group};
 pub use hold::{Hold, hold, mass_event};
 pub use search::{NoPlan, POWER_MODULE, Plan, Planner, expected_ms};
 pub use timeline::{Stage, timeline};
-pub use why::{Evidence, Reason, Suggestion, Unmet, WhyReport, why};
+pub use why::{Asker, Awaiting, Evidence, NoWay, Reason, Source, Suggestion, Unmet, Wait, WhyReport, why};
 
 pub use crate::model::mutation::{
     Budget, Change as Edge, Condition, Consequence, Context, Disruption, Mutation, Subject, Work,

@@ -45,7 +45,7 @@ pub fn timeline(node: &Node) -> Vec<Stage> {
 }
 
 #[allow(clippy::cast_precision_loss)]
-fn seconds(ms: u64) -> f64 {
+pub(super) fn seconds(ms: u64) -> f64 {
     ms as f64 / 1000.0
 }
 

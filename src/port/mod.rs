@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod document;
+pub mod many;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -20,7 +20,8 @@ pub(super) fn apply(node: &mut Node, at: UnixMs, fact: &AgentFact) {
             agent_seen(node, at);
         }
         AgentEvent::JoinRefused { refusal } => {
-            node.last.join_refused = Some((at, format!("{} from {}", refusal, fact.peer)));
+            node.last.join_refused = Some((at, format!("join from {} refused: {refusal}", fact.peer)));
+            node.last.join_refusal = Some(*refusal);
         }
         AgentEvent::Connected { session } => {
             node.agent.session = Some(*session);

@@ -7,6 +7,7 @@ use crate::model::{UnixMs, Value, VarPath};
 pub(super) fn apply_dhcp(node: &mut Node, at: UnixMs, fact: &DhcpFact) {
     let sentence = crate::fact::Fact::Dhcp(fact.clone()).sentence();
     node.last.dhcp = Some((at, fact.client, sentence));
+    node.last.dhcp_end = Some((&fact.event).into());
     let DhcpEvent::Leased { ip, lease_s, .. } = &fact.event else {
         // The first packet of a new boot is evidence of it, whether or not the client goes on to take the lease.
         if let DhcpEvent::Offered { .. } = &fact.event
@@ -33,6 +34,7 @@ pub(super) fn apply_dhcp(node: &mut Node, at: UnixMs, fact: &DhcpFact) {
 pub(super) fn apply_file(node: &mut Node, at: UnixMs, fact: &FileFact) {
     let sentence = crate::fact::Fact::File(fact.clone()).sentence();
     node.last.file = Some((at, sentence));
+    node.last.file_end = Some(((&fact.file).into(), (&fact.event).into()));
     let FileEvent::Sent { .. } = fact.event else { return };
     match &fact.file {
         BootFile::Loader => {

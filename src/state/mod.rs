@@ -11,6 +11,7 @@ mod boot;
 mod control;
 mod engine;
 mod inventory;
+mod last;
 mod module;
 mod node;
 mod observe;
@@ -25,9 +26,10 @@ use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
 pub use control::{Control, LEARNED_MIN, Learned, MassEvent};
+pub use last::{ConsoleTail, DhcpEnd, FileEnd, FileKind, Last};
 pub use node::{
-    AgentLink, Aim, Attempt, ConsoleTail, Desired, DesiredSource, InFlight, Last, Lease, Mark, Marked, Node, Observed,
-    Request, RetryState, StateSource,
+    AgentLink, Aim, Attempt, Desired, DesiredSource, InFlight, Lease, Mark, Marked, Node, Observed, Request,
+    RetryState, StateSource,
 };
 
 use crate::fact::{ApplianceFact, BootClient, DhcpRefusal, Fact, Stamped};

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fact::{BmcProblem, BootClient, FailReason, Retry, StepName};
+use super::last::Last;
+use crate::fact::{FailReason, Retry, StepName};
 use crate::model::hardware::Hardware;
-use crate::model::limits::{ATTEMPTS_KEPT_MAX, CONSOLE_LINE_BYTES_MAX, CONSOLE_LINES_KEPT_MAX, TIMELINE_MARKS_MAX};
+use crate::model::limits::{ATTEMPTS_KEPT_MAX, TIMELINE_MARKS_MAX};
 use crate::model::{Digest, Generation, Name, NodeId, NodeSpec, Revision, UnixMs, Value, VarPath};
 
 /// Everything that is known of one node.
@@ -214,8 +215,8 @@ pub struct Marked {
     pub mark: Mark,
 }
 
-/// The stages of a boot, as they are seen from the appliance.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The stages of a boot, as they are seen from the appliance, in the order of a healthy boot.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mark {
     /// The BMC accepted to boot from the network: a boot begins.
@@ -252,41 +253,6 @@ pub enum Mark {
     PowerOff,
     /// Every goal is met.
     GoalReached,
-}
-
-/// The last thing seen of each source.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Last {
-    /// The last DHCP exchange.
-    pub dhcp: Option<(UnixMs, BootClient, String)>,
-    /// The last file.
-    pub file: Option<(UnixMs, String)>,
-    /// The last answer of the BMC.
-    pub bmc: Option<(UnixMs, String)>,
-    /// What is wrong with the BMC since its last good answer.
-    pub bmc_problem: Option<BmcProblem>,
-    /// The last join that was refused.
-    pub join_refused: Option<(UnixMs, String)>,
-    /// The last lines of the console.
-    pub console: ConsoleTail,
-}
-
-/// The last lines of a console.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConsoleTail {
-    /// When the last line came.
-    pub at: Option<UnixMs>,
-    /// The lines, oldest first.
-    pub lines: Vec<String>,
-}
-
-impl ConsoleTail {
-    pub(super) fn push(&mut self, at: UnixMs, lines: &[String]) {
-        self.at = Some(at);
-        self.lines.extend(lines.iter().map(|l| l.chars().take(CONSOLE_LINE_BYTES_MAX).collect()));
-        let over = self.lines.len().saturating_sub(CONSOLE_LINES_KEPT_MAX);
-        self.lines.drain(..over);
-    }
 }
 
 impl Node {
@@ -354,10 +320,19 @@ impl Node {
         names
     }
 
-    /// The marks of the last boot: from when it was armed, or all that are kept.
+    /// The marks of the last boot. It begins when it was armed; or, when nobody armed it, with its power or the first
+    /// packet of its firmware after the boot before it has ended. All marks that are kept when neither was seen.
     #[must_use]
     pub fn last_boot(&self) -> &[Marked] {
-        let start = self.marks.iter().rposition(|m| m.mark == Mark::Armed).unwrap_or(0);
+        let (mut start, mut ended) = (0, false);
+        for (index, marked) in self.marks.iter().enumerate() {
+            match marked.mark {
+                Mark::Armed => (start, ended) = (index, false),
+                Mark::PowerOn | Mark::FirmwareDhcp if ended => (start, ended) = (index, false),
+                Mark::GoalReached | Mark::AgentLeft | Mark::AgentLost | Mark::PowerOff => ended = true,
+                _ => {}
+            }
+        }
         self.marks.get(start..).unwrap_or_default()
     }
 

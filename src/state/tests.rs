@@ -353,3 +353,19 @@ fn a_request_of_a_time_before_there_were_callers_is_still_read() {
     assert_eq!(fact, Fact::Operator(OperatorEvent::ClusterNamed { name: "c".parse().unwrap() }.into()));
     assert_eq!(serde_json::to_string(&fact).unwrap(), text);
 }
+
+#[test]
+fn a_boot_that_nobody_armed_begins_where_the_one_before_has_ended() {
+    let goal_reached = Fact::Engine(EngineFact { node: id(), event: EngineEvent::GoalReached });
+    let marks = |facts: &[Fact]| -> Vec<Mark> {
+        with_node(facts).last_boot().iter().map(|marked| marked.mark.clone()).collect()
+    };
+    let armed = [power(PowerState::Off), accepted(PowerOrder::Arm), accepted(PowerOrder::On), rom_dhcp(), rom_dhcp()];
+    let begun = [Mark::Armed, Mark::PowerOnAccepted, Mark::FirmwareDhcp, Mark::FirmwareDhcp];
+    assert_eq!(marks(&armed), begun, "a second request of the firmware is the same boot");
+    let mut by_hand = armed.to_vec();
+    by_hand.extend([goal_reached, rom_dhcp(), agent(AgentEvent::Joined { certificate: Digest::of(b"c") })]);
+    assert_eq!(marks(&by_hand), [Mark::FirmwareDhcp, Mark::AgentJoined]);
+    by_hand.extend(armed);
+    assert_eq!(marks(&by_hand), begun);
+}

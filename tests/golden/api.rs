@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 use bootes::model::{BmcSpec, CakeSpec, Digest, FactSeq, ImagePin, NodeId, NodeSet, NodeSpec, Role, Sealed, UnixMs};
-use bootes::plan::{Description, Planner, diff, timeline, why};
+use bootes::plan::{Description, Planner, diff, why};
 use bootes::port::access::{CertificateDocument, CreatedToken, TokenDocument};
 use bootes::port::document::{
     Accepted, ApplyAnswer, ApplyRequest, EventDocument, Items, MachineDocument, NodeDocument, PowerDocument, Problem,
-    TimelineDocument,
 };
+use bootes::port::many::{Part, TimelinesDocument, WhyDocument};
 use bootes::state::Node;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use tokio::net::UnixListener;
 use uuid::Uuid;
 
-use crate::cluster::{Cluster, cluster, graph, policy};
+use crate::cluster::{Cluster, cluster};
 
 /// A running API.
 pub struct Api {
@@ -35,6 +35,10 @@ pub struct Api {
 
 impl Api {
     pub fn start() -> Api {
+        Api::of(cluster())
+    }
+
+    pub fn of(cluster: Cluster) -> Api {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("api.sock");
@@ -43,7 +47,7 @@ impl Api {
         let listener = UnixListener::bind(path).unwrap();
         drop(guard);
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let (shared, noted) = (Arc::new(cluster()), requests.clone());
+        let (shared, noted) = (Arc::new(cluster), requests.clone());
         runtime.spawn(async move {
             loop {
                 let Ok((socket, _)) = listener.accept().await else { return };
@@ -127,6 +131,7 @@ fn route<'a>(
         let names = NodeSet::fold(nodes.iter().map(|node| node.spec.name.as_str()));
         text(&Accepted { nodes: names, count: nodes.len(), seq: FactSeq(state.seq.0 + nodes.len() as u64) })
     };
+    let part = || get("only").map_or(Part::Both, |word| word.parse().unwrap());
     match path {
         "/api/v1/version" => text(&json!({ "version": "0.1.0" })),
         "/api/v1/nodes" => {
@@ -134,23 +139,13 @@ fn route<'a>(
             text(&Items { items: nodes.iter().map(|node| NodeDocument::new(node, now)).collect() })
         }
         "/api/v1/why" => {
-            let mut planner = Planner::new(graph());
+            let mut planner = Planner::new(cluster.graph.clone());
             let nodes = nodes(cluster, get("nodes"))?;
-            text(&Items {
-                items: nodes
-                    .iter()
-                    .map(|node| why(node, &cluster.core.state().control, &mut planner, &policy(), now))
-                    .collect(),
-            })
+            let reports =
+                nodes.iter().map(|node| why(node, &state.control, &mut planner, &cluster.policy, now)).collect();
+            text(&WhyDocument::new(reports, part()))
         }
-        "/api/v1/timeline" => {
-            let document = |node: &Arc<Node>| TimelineDocument {
-                name: node.spec.name.clone(),
-                id: node.id,
-                stages: timeline(node),
-            };
-            text(&Items { items: nodes(cluster, get("nodes"))?.iter().map(document).collect() })
-        }
+        "/api/v1/timeline" => text(&TimelinesDocument::new(&nodes(cluster, get("nodes"))?, part())),
         "/api/v1/machines" => {
             let document = |(mac, machine): (&bootes::model::Mac, &bootes::state::UnknownMachine)| MachineDocument {
                 mac: *mac,

@@ -35,29 +35,32 @@ pub fn folder() -> tempfile::TempDir {
     dir
 }
 
+/// What these commands, one a line, ask, print and end with.
+pub fn told<'a>(api: &Api, lines: impl Iterator<Item = &'a str>) -> String {
+    let url = api.url.clone();
+    let dir = folder();
+    let mut told = String::new();
+    for line in lines.filter(|line| !line.trim().is_empty()) {
+        let args = shell_words::split(line).unwrap();
+        assert_eq!(args.first().map(String::as_str), Some("bootes"), "{line}");
+        let output = bootes(&url, dir.path()).args(&args[1..]).output().unwrap();
+        told.push_str(&format!("$ {line}\n"));
+        for request in api.requests() {
+            told.push_str(&format!("> {request}\n"));
+        }
+        told.push_str(std::str::from_utf8(&output.stdout).unwrap());
+        for line in std::str::from_utf8(&output.stderr).unwrap().lines() {
+            told.push_str(&format!("! {line}\n"));
+        }
+        told.push_str(&format!("exit code {}\n\n", output.status.code().unwrap()));
+    }
+    told.replace(&url, "API")
+}
+
 #[test]
 fn every_command_prints_asks_and_ends_as_its_golden_file_says() {
     let api = Api::start();
-    let url = api.url.clone();
-    pairs::check("cli", |_, given| {
-        let dir = folder();
-        let mut told = String::new();
-        for line in given.lines().filter(|line| !line.trim().is_empty()) {
-            let args = shell_words::split(line).unwrap();
-            assert_eq!(args.first().map(String::as_str), Some("bootes"), "{line}");
-            let output = bootes(&url, dir.path()).args(&args[1..]).output().unwrap();
-            told.push_str(&format!("$ {line}\n"));
-            for request in api.requests() {
-                told.push_str(&format!("> {request}\n"));
-            }
-            told.push_str(std::str::from_utf8(&output.stdout).unwrap());
-            for line in std::str::from_utf8(&output.stderr).unwrap().lines() {
-                told.push_str(&format!("! {line}\n"));
-            }
-            told.push_str(&format!("exit code {}\n\n", output.status.code().unwrap()));
-        }
-        told.replace(&url, "API")
-    });
+    pairs::check("cli", |_, given| told(&api, given.lines()));
 }
 
 #[test]

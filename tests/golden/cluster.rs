@@ -20,13 +20,15 @@ use bootes::state::State;
 use uuid::Uuid;
 
 /// 2026-11-21T02:00:00Z.
-const START: UnixMs = UnixMs(1_795_226_400_000);
+pub const START: UnixMs = UnixMs(1_795_226_400_000);
 const NODES: u8 = 6;
 
 /// The cluster, and how it came to be so.
 pub struct Cluster {
     pub now: UnixMs,
     pub core: Core,
+    pub graph: Graph,
+    pub policy: Policy,
     pub journal: Vec<Stamped<Fact>>,
 }
 
@@ -47,19 +49,19 @@ pub fn graph() -> Graph {
     Graph::build(all.concat(), &bootes::model::Schema::default()).unwrap()
 }
 
-fn id(number: u8) -> NodeId {
+pub fn id(number: u8) -> NodeId {
     NodeId(Uuid::from_u128(0xb007_0000_0000_4000_8000_0000_0000_0000 + u128::from(number)))
 }
 
-fn mac(number: u8) -> Mac {
+pub fn mac(number: u8) -> Mac {
     Mac([0x52, 0x54, 0, 0xb0, 7, number])
 }
 
-fn ip(number: u8) -> Ipv4Addr {
+pub fn ip(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 77, 0, 10 + number)
 }
 
-fn spec(number: u8) -> NodeSpec {
+pub fn spec(number: u8) -> NodeSpec {
     NodeSpec {
         name: name(&format!("n{number}")),
         network: name("boot"),
@@ -82,7 +84,7 @@ fn spec(number: u8) -> NodeSpec {
     }
 }
 
-fn power(number: u8, event: PowerEvent) -> Fact {
+pub fn power(number: u8, event: PowerEvent) -> Fact {
     Fact::Power(PowerFact { node: id(number), event })
 }
 
@@ -91,7 +93,7 @@ fn leased(number: u8, client: BootClient, file: &str) -> Fact {
     Fact::Dhcp(DhcpFact { mac: mac(number), node: Some(id(number)), client, event })
 }
 
-fn sent(number: u8, transport: Transport, file: BootFile, path: &str, bytes: u64) -> Fact {
+pub fn sent(number: u8, transport: Transport, file: BootFile, path: &str, bytes: u64) -> Fact {
     Fact::File(FileFact {
         client: IpAddr::V4(ip(number)),
         node: Some(id(number)),
@@ -102,11 +104,11 @@ fn sent(number: u8, transport: Transport, file: BootFile, path: &str, bytes: u64
     })
 }
 
-fn agent(number: u8, event: AgentEvent) -> Fact {
+pub fn agent(number: u8, event: AgentEvent) -> Fact {
     Fact::Agent(AgentFact { node: Some(id(number)), peer: SocketAddr::from((ip(number), 40_000)), event })
 }
 
-fn observed(scope: Scope, revision: u64, variables: &[(VarPath, Value)]) -> AgentEvent {
+pub fn observed(scope: Scope, revision: u64, variables: &[(VarPath, Value)]) -> AgentEvent {
     let variables = variables.iter().map(|(path, value)| Reported { path: path.clone(), value: Some(value.clone()) });
     AgentEvent::Observed { revision: Revision(revision), scope, variables: variables.collect() }
 }
@@ -145,13 +147,19 @@ fn hardware() -> Hardware {
 }
 
 impl Cluster {
-    fn at(&mut self, after_ms: u64, facts: Vec<Fact>) {
+    /// A cluster of which nothing is known, and which can do what `graph` says.
+    pub fn new(graph: Graph, policy: Policy) -> Cluster {
+        let core = Core::new(State::default(), Planner::new(graph.clone()), policy.clone());
+        Cluster { now: START, core, graph, policy, journal: Vec::new() }
+    }
+
+    pub fn at(&mut self, after_ms: u64, facts: Vec<Fact>) {
         self.now = START.plus(after_ms);
         let turn = self.core.turn(self.now, facts);
         self.journal.extend(turn.stamped);
     }
 
-    fn power_on(&mut self, at_ms: u64, number: u8) {
+    pub fn power_on(&mut self, at_ms: u64, number: u8) {
         let off = PowerEvent::Status { power: PowerState::Off };
         let on = PowerEvent::Status { power: PowerState::On };
         self.at(at_ms, vec![power(number, off)]);
@@ -197,8 +205,7 @@ impl Cluster {
 
 /// The cluster, 200 s after its appliance was started.
 pub fn cluster() -> Cluster {
-    let core = Core::new(State::default(), Planner::new(graph()), policy());
-    let mut cluster = Cluster { now: START, core, journal: Vec::new() };
+    let mut cluster = Cluster::new(graph(), policy());
     let asked = |event| Fact::Operator(OperatorFact::from(event));
     cluster.at(0, vec![Fact::Appliance(ApplianceFact::Started { version: "0.1.0".into() })]);
     let network = NetworkSpec {

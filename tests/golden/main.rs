@@ -9,3 +9,6 @@ mod cluster;
 mod config;
 mod pairs;
 mod real;
+mod script;
+mod timeline;
+mod why;

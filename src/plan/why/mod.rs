@@ -1,14 +1,26 @@
 //! Why a node is not at its goal: a typed reason with its evidence, never a sentence alone.
+//!
+//! `awaiting` says what a step under way waits for; `suggest` what an operator can do. A report is a function of the node,
+//! the plan and the time, so it is the same from a snapshot, from a replayed journal, and in the simulator.
+//!
+//! Invariant: every reason, and everything that can be awaited, has its case in `tests/golden/why`; a new one without its
+//! case fails there.
+
+mod awaiting;
+mod suggest;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use awaiting::{Asker, Awaiting, Wait};
+pub use suggest::Suggestion;
+
 use super::decide::{Decision, Policy, decide};
 use super::goal::{goal, image_seen};
 use super::hold::Hold;
 use super::search::{NoPlan, Planner};
-use crate::fact::{BmcProblem, FailReason, StepName};
+use crate::fact::StepName;
 use crate::model::{Name, NodeId, UnixMs, VarPath};
 use crate::state::{Attempt, Control, Node};
 
@@ -49,6 +61,8 @@ pub enum Reason {
         since: UnixMs,
         /// When it will be taken for failed.
         deadline: UnixMs,
+        /// What it waits for.
+        awaiting: Wait,
     },
     /// A step failed, and the pause before the next try is not over.
     BackingOff {
@@ -82,14 +96,28 @@ pub enum Reason {
     /// There is no way to the goal.
     NoPlan {
         /// Why not.
+        #[serde(default)]
+        cause: NoWay,
+        /// The same, for people.
         detail: String,
     },
     /// The engine has not looked at it yet.
     Pending,
 }
 
+/// Why there is no way to the goal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoWay {
+    /// No sequence of mutations leads there.
+    #[default]
+    Unreachable,
+    /// The search was given up.
+    TooLarge,
+}
+
 /// A goal that is not met.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Unmet {
     /// The variable.
     pub path: VarPath,
@@ -103,71 +131,40 @@ pub struct Unmet {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
     /// The source.
-    pub source: String,
+    pub source: Source,
     /// When.
     pub at: UnixMs,
     /// What.
     pub what: String,
 }
 
-/// What an operator can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// Where evidence comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Suggestion {
-    /// Look at the BMC's network and address.
-    CheckBmcReachable,
-    /// Correct the BMC's user or password.
-    CheckBmcPassword,
-    /// Look at why the BMC refuses or ignores the order.
-    CheckBmc,
-    /// Look at the boot order, the cable and the switch port.
-    CheckNetworkBoot,
-    /// Look at the console: the kernel or the agent does not come up.
-    CheckConsole,
-    /// Look at the image.
-    CheckImage,
-    /// Power the machine on by hand.
-    PowerOnByHand,
-    /// Release the node when the cause is removed.
-    Release,
-    /// Thaw what is frozen.
-    Thaw,
-    /// Wait until nothing holds the node, or take that back.
-    WaitForGuard,
-    /// Look at the appliance and the network, then say that the mass event was looked into.
-    LookIntoMassEvent,
-    /// Wait: other nodes are first.
-    WaitForTurn,
-    /// Switch the mutation or its module on again.
-    Enable,
+pub enum Source {
+    /// The node's BMC.
+    Bmc,
+    /// The DHCP service.
+    Dhcp,
+    /// The boot files, by TFTP and HTTP.
+    File,
+    /// A join that was refused.
+    Join,
+    /// The node's agent.
+    Agent,
+    /// The node's console.
+    Console,
 }
 
-impl fmt::Display for Suggestion {
+impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Suggestion::CheckBmcReachable => {
-                "check that the BMC's address is right and that it can be reached from here"
-            }
-            Suggestion::CheckBmcPassword => {
-                "correct the BMC's user and password in the cluster's description, then apply it"
-            }
-            Suggestion::CheckBmc => "look at the BMC's own log; a BMC reset often helps",
-            Suggestion::CheckNetworkBoot => {
-                "check that the machine is set to boot from this network, its cable, and its switch port"
-            }
-            Suggestion::CheckConsole => "look at the machine's console: the kernel or the agent did not come up",
-            Suggestion::CheckImage => "look at the image's last console lines, and check it with 'bootes image verify'",
-            Suggestion::PowerOnByHand => "the node has no BMC in its description: power it on by hand",
-            Suggestion::Thaw => "'bootes thaw' lets steps start again",
-            Suggestion::WaitForGuard => {
-                "nothing to do: it goes on when the node is free; 'bootes set NODE busy=free' if that is wrong"
-            }
-            Suggestion::LookIntoMassEvent => {
-                "look at the appliance, its network and the power first; then 'bootes mass-event clear' lets disruptive steps go on"
-            }
-            Suggestion::WaitForTurn => "nothing to do: it goes on when other nodes are back",
-            Suggestion::Enable => "'bootes mutation enable' or 'bootes module enable' switches it on again",
-            Suggestion::Release => "remove the cause, then 'bootes release' the node",
+        f.pad(match self {
+            Source::Bmc => "bmc",
+            Source::Dhcp => "dhcp",
+            Source::File => "file",
+            Source::Join => "join",
+            Source::Agent => "agent",
+            Source::Console => "console",
         })
     }
 }
@@ -176,6 +173,7 @@ impl fmt::Display for Suggestion {
 pub fn why(node: &Node, control: &Control, planner: &mut Planner, policy: &Policy, now: UnixMs) -> WhyReport {
     planner.follow(control);
     let plan = planner.plan(node).map(|p| p.steps).unwrap_or_default();
+    let evidence = evidence(node);
     let last = node.retry.attempts.last().cloned();
     let reason = match decide(node, control, planner, policy, now) {
         Decision::AtGoal => Reason::AtGoal,
@@ -185,6 +183,7 @@ pub fn why(node: &Node, control: &Control, planner: &mut Planner, policy: &Polic
                     step: flight.step.clone(),
                     since: flight.started_at,
                     deadline: flight.deadline,
+                    awaiting: awaiting::wait(node, flight, module_of(planner, &flight.step), &evidence),
                 },
                 None => Reason::Pending,
             }
@@ -197,7 +196,12 @@ pub fn why(node: &Node, control: &Control, planner: &mut Planner, policy: &Polic
         Decision::NoPlan(NoPlan::Disabled { mutations }) => {
             Reason::Disabled { mutations: mutations.iter().map(ToString::to_string).collect() }
         }
-        Decision::NoPlan(none) => Reason::NoPlan { detail: none.to_string() },
+        Decision::NoPlan(none @ NoPlan::Unreachable) => {
+            Reason::NoPlan { cause: NoWay::Unreachable, detail: none.to_string() }
+        }
+        Decision::NoPlan(none @ NoPlan::TooLarge) => {
+            Reason::NoPlan { cause: NoWay::TooLarge, detail: none.to_string() }
+        }
     };
     let next_try = match &reason {
         Reason::BackingOff { until, .. } => Some(*until),
@@ -207,14 +211,20 @@ pub fn why(node: &Node, control: &Control, planner: &mut Planner, policy: &Polic
     WhyReport {
         name: node.spec.name.clone(),
         id: node.id,
-        suggestion: suggest(node, &reason, last.as_ref()),
+        suggestion: suggest::suggest(node, &reason, last.as_ref()),
         unmet: unmet(node),
         plan,
-        evidence: evidence(node),
+        evidence,
         tried: node.retry.attempts.clone(),
         next_try,
         reason,
     }
+}
+
+/// The module that declares `step`; for a step that is declared no more, the first word of its name.
+fn module_of<'a>(planner: &'a Planner, step: &'a StepName) -> &'a str {
+    let declared = planner.graph().get(&step.mutation).map(|mutation| mutation.module.as_ref());
+    declared.or(step.mutation.split('.').next()).unwrap_or_default()
 }
 
 fn unmet(node: &Node) -> Vec<Unmet> {
@@ -235,8 +245,8 @@ fn unmet(node: &Node) -> Vec<Unmet> {
 
 fn evidence(node: &Node) -> Vec<Evidence> {
     let last = &node.last;
-    let said = |source: &str, seen: &Option<(UnixMs, String)>| {
-        seen.as_ref().map(|(at, what)| Evidence { source: source.into(), at: *at, what: what.clone() })
+    let said = |source: Source, seen: &Option<(UnixMs, String)>| {
+        seen.as_ref().map(|(at, what)| Evidence { source, at: *at, what: what.clone() })
     };
     let dhcp = last.dhcp.as_ref().map(|(at, _, what)| (*at, what.clone()));
     let agent = node.agent.heard_at.map(|at| {
@@ -245,50 +255,14 @@ fn evidence(node: &Node) -> Vec<Evidence> {
     });
     let console = last.console.lines.last().zip(last.console.at).map(|(line, at)| (at, line.clone()));
     [
-        said("bmc", &last.bmc),
-        said("dhcp", &dhcp),
-        said("file", &last.file),
-        said("join", &last.join_refused),
-        said("agent", &agent),
-        said("console", &console),
+        said(Source::Bmc, &last.bmc),
+        said(Source::Dhcp, &dhcp),
+        said(Source::File, &last.file),
+        said(Source::Join, &last.join_refused),
+        said(Source::Agent, &agent),
+        said(Source::Console, &console),
     ]
     .into_iter()
     .flatten()
     .collect()
-}
-
-fn suggest(node: &Node, reason: &Reason, last: Option<&Attempt>) -> Option<Suggestion> {
-    match reason {
-        Reason::AtGoal | Reason::Pending => return None,
-        Reason::NoPowerControl => return Some(Suggestion::PowerOnByHand),
-        Reason::Disabled { .. } => return Some(Suggestion::Enable),
-        Reason::Held { hold, .. } => {
-            return Some(match hold {
-                Hold::NodeFrozen { .. } | Hold::AllFrozen { .. } => Suggestion::Thaw,
-                Hold::Guarded { .. } => Suggestion::WaitForGuard,
-                Hold::MassEvent { .. } => Suggestion::LookIntoMassEvent,
-                Hold::Queued { .. } => Suggestion::WaitForTurn,
-            });
-        }
-        Reason::InProgress { .. } | Reason::BackingOff { .. } | Reason::Quarantined { .. } | Reason::NoPlan { .. } => {}
-    }
-    let step = node.in_flight.as_ref().map(|flight| &flight.step).or(last.map(|attempt| &attempt.step));
-    let bmcs = step.is_none_or(|step| step.mutation.starts_with("power.") || step.mutation.as_ref() == "boot.arm");
-    if let Some(problem) = node.last.bmc_problem.filter(|_| bmcs) {
-        return Some(match problem {
-            BmcProblem::NoAnswer => Suggestion::CheckBmcReachable,
-            BmcProblem::LoginRefused | BmcProblem::NotConfigured => Suggestion::CheckBmcPassword,
-            BmcProblem::OrderRefused | BmcProblem::Busy | BmcProblem::Malformed | BmcProblem::NoEffect => {
-                Suggestion::CheckBmc
-            }
-        });
-    }
-    let attempt = last?;
-    match (attempt.step.mutation.as_ref(), &attempt.reason) {
-        ("boot.rom" | "boot.loader", FailReason::TimedOut { .. }) => Some(Suggestion::CheckNetworkBoot),
-        ("boot.kernel" | "boot.agent" | "run.discover" | "run.sync", _) => Some(Suggestion::CheckConsole),
-        (name, _) if name.starts_with("image.") => Some(Suggestion::CheckImage),
-        _ if matches!(reason, Reason::Quarantined { .. }) => Some(Suggestion::Release),
-        _ => None,
-    }
 }

@@ -1,0 +1,106 @@
+//! One node's report, in full.
+
+use super::{finish, noun, section};
+use crate::cli::clock::{ago, ahead, span};
+use crate::model::UnixMs;
+use crate::plan::{Hold, Reason, Suggestion, Unmet, Wait, WhyReport};
+
+/// The whole report.
+pub(super) fn tell(report: &WhyReport, now: UnixMs) -> String {
+    let mut lines = vec![format!("{}: {}", report.name, sentence(&report.reason, now))];
+    if report.reason == Reason::AtGoal {
+        return finish(&lines);
+    }
+    section(&mut lines, "unmet", report.unmet.iter().map(unmet));
+    let sources = report.evidence.iter().map(|evidence| evidence.source.to_string().len()).max().unwrap_or(0);
+    let seen = report
+        .evidence
+        .iter()
+        .map(|evidence| format!("{:sources$}  {}, {}", evidence.source, evidence.what, ago(now, evidence.at)));
+    section(&mut lines, "evidence", seen);
+    let tried =
+        report.tried.iter().map(|attempt| format!("{}: {}, {}", attempt.step, attempt.reason, ago(now, attempt.at)));
+    section(&mut lines, "tried", tried);
+    let plan: Vec<String> = report.plan.iter().map(ToString::to_string).collect();
+    section(&mut lines, "plan", (!plan.is_empty()).then(|| plan.join(", ")));
+    let next = match &report.reason {
+        Reason::Quarantined { .. } => Some("not before 'bootes release'".to_owned()),
+        Reason::InProgress { .. } => report.next_try.map(|at| format!("{}, unless it succeeds before", ahead(now, at))),
+        _ => report.next_try.map(|at| ahead(now, at)),
+    };
+    section(&mut lines, "next try", next);
+    section(&mut lines, "do", report.suggestion.map(|suggestion| hint(&report.reason, suggestion)));
+    finish(&lines)
+}
+
+/// What to do; while a step is under way, what to do when it does not come to its end.
+pub(super) fn hint(reason: &Reason, suggestion: Suggestion) -> String {
+    match reason {
+        Reason::InProgress { .. } => format!("if this lasts: {suggestion}"),
+        _ => suggestion.to_string(),
+    }
+}
+
+pub(super) fn unmet(unmet: &Unmet) -> String {
+    let seen = unmet.seen.as_deref().unwrap_or("unknown");
+    format!("{} should be {}, and is {seen}", unmet.path, unmet.wanted)
+}
+
+/// The reason of one node.
+pub(super) fn sentence(reason: &Reason, now: UnixMs) -> String {
+    match reason {
+        Reason::AtGoal => "at its goal".to_owned(),
+        Reason::InProgress { step, since, deadline, awaiting } => {
+            let left = match deadline.since(now) {
+                0 => "its time is over".to_owned(),
+                ms => format!("{} are left", span(ms)),
+            };
+            format!("{step} is under way for {}: {}; {left}", span(now.since(*since)), awaited(awaiting, now))
+        }
+        Reason::BackingOff { last: Some(last), until } => {
+            format!("{} failed, because {}; it is tried again {}", last.step, last.reason, ahead(now, *until))
+        }
+        Reason::BackingOff { last: None, until } => format!("a step failed; it is tried again {}", ahead(now, *until)),
+        Reason::Quarantined { failures, last } => {
+            let last = last.as_ref().map(|last| format!("; the last was {}, because {}", last.step, last.reason));
+            let noun = if *failures == 1 { "failure" } else { "failures" };
+            format!("quarantined after {failures} {noun}{}", last.unwrap_or_default())
+        }
+        Reason::NoPowerControl => "it has no BMC, so it waits for somebody to power it on".to_owned(),
+        Reason::Held { step, hold } => format!("{step} is not started: {}", held(hold, &hold_began(hold, now))),
+        Reason::Disabled { mutations } => {
+            format!("the way to the goal needs {}, which is switched off", mutations.join(", "))
+        }
+        Reason::NoPlan { detail, .. } => format!("there is no way to the goal: {detail}"),
+        Reason::Pending => "the next step is about to begin".to_owned(),
+    }
+}
+
+fn awaited(wait: &Wait, now: UnixMs) -> String {
+    let last = wait.last.as_ref().filter(|last| last.at != wait.since);
+    let last = last.map(|last| format!("; the last {} was {}", noun(last.source), ago(now, last.at)));
+    wait.what.sentence(&ago(now, wait.since)) + &last.unwrap_or_default()
+}
+
+fn hold_began(hold: &Hold, now: UnixMs) -> String {
+    match hold {
+        Hold::NodeFrozen { since } | Hold::AllFrozen { since } | Hold::MassEvent { since, .. } => ago(now, *since),
+        Hold::Guarded { .. } | Hold::Queued { .. } => String::new(),
+    }
+}
+
+/// What holds a step, which began at `when`.
+pub(super) fn held(hold: &Hold, when: &str) -> String {
+    match hold {
+        Hold::NodeFrozen { .. } => format!("the node was frozen {when}"),
+        Hold::AllFrozen { .. } => format!("everything was frozen {when}"),
+        Hold::Guarded { variable, value, why } => format!("{why} ({variable}={value})"),
+        Hold::MassEvent { bad, of, .. } => {
+            format!("{bad} of {of} nodes turned bad at once, {when}, and nobody has looked yet")
+        }
+        Hold::Queued { disrupted, max } => {
+            let nodes = if *disrupted == 1 { "1 node is".to_owned() } else { format!("{disrupted} nodes are") };
+            format!("{nodes} disturbed already, and {max} may be at once")
+        }
+    }
+}
