@@ -41,7 +41,7 @@ pub(super) fn node(api: &Api, name: &str) -> Result<Response<Body>, Refusal> {
 
 pub(super) fn why(api: &Api, request: &Request<Incoming>) -> Result<Response<Body>, Refusal> {
     let state = api.context.state.now();
-    let mut planner = Planner::new(api.context.graph.clone());
+    let mut planner = Planner::new(api.context.graph.with_modules(&state));
     let query = Query::of(request)?;
     let nodes = asked_nodes(&state, &query)?;
     let now = now();

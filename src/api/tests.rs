@@ -17,14 +17,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Context, Options, bind, certificate};
 use crate::engine::Engine;
+use crate::fact::{Declaration, Fact, ModuleEvent, ModuleFact};
 use crate::journal::Journal;
-use crate::plan::{Graph, Policy};
-use crate::port::{FactFeed, StateReader, fact_channel};
+use crate::plan::{Graph, Mutation, Policy};
+use crate::port::{FactFeed, FactSender, StateReader, fact_channel};
 use crate::power::PowerModule;
 use crate::power::vault::Vault;
 use crate::sync::identity::Identity;
 
 struct Appliance {
+    facts: FactSender,
     address: SocketAddr,
     socket: PathBuf,
     identity: Arc<Identity>,
@@ -49,6 +51,7 @@ async fn appliance() -> Appliance {
     let journal = Journal::open(dir.path()).unwrap();
     let engine = Engine::replay(journal, graph.clone(), Policy::default()).unwrap();
     let (facts, receiver) = fact_channel();
+    let sender = facts.clone();
     let shutdown = CancellationToken::new();
     let vault = Arc::new(Vault::open(dir.path()).unwrap());
     let (_module, power) = PowerModule::new(vault.clone(), std::time::Duration::from_secs(60));
@@ -71,7 +74,7 @@ async fn appliance() -> Appliance {
     let address = bound.local_addr();
     tokio::spawn(engine.run(receiver, shutdown.clone()));
     tokio::spawn(bound.run(context, shutdown.clone()));
-    Appliance { address, socket, identity, shutdown, dir }
+    Appliance { facts: sender, address, socket, identity, shutdown, dir }
 }
 
 impl Appliance {
@@ -129,6 +132,23 @@ async fn a_description_is_planned_applied_and_then_changes_nothing() {
     assert_eq!(node["name"], "n1");
     assert_eq!(node["desired"], json!({"power": "on", "run": "sync"}));
     assert_eq!(node["goal_reached"], false);
+}
+
+#[tokio::test]
+async fn reasons_are_given_by_the_same_mutations_as_decisions() {
+    let api = appliance().await;
+    let discover = crate::power::mutations::mutations().into_iter().find(|m| m.name.as_ref() == "power.discover");
+    let look = Mutation { name: "look.power".into(), module: "relay".into(), expected_ms: 1, ..discover.unwrap() };
+    let declaration = Box::new(Declaration { mutations: vec![look], ..Declaration::default() });
+    let event = ModuleEvent::Declared { declaration };
+    api.facts.submit(vec![Fact::Module(ModuleFact { module: "relay".parse().unwrap(), event })]).await.unwrap();
+    api.post("/api/v1/apply", &description()).await;
+    let (_, why) = api.get("/api/v1/why?nodes=n1").await;
+    assert_eq!(why["items"][0]["plan"][0]["mutation"], "look.power", "{why}");
+    assert_eq!(why["groups"][0]["nodes"], "n1", "{why}");
+    let (_, together) = api.get("/api/v1/why?only=together").await;
+    assert_eq!((&together["items"], &together["groups"][0]["count"]), (&json!([]), &json!(2)), "{together}");
+    assert_eq!(api.get("/api/v1/why?only=half").await.0, StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]
