@@ -166,7 +166,7 @@ fn every_reason_and_everything_that_can_be_awaited_has_its_golden_file() {
 }
 
 #[test]
-fn the_page_about_why_tells_every_reason_and_its_commands_are_understood() {
+fn the_page_about_why_has_a_row_for_every_reason() {
     let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/WHY.md")).unwrap();
     let told = [
         variants::<Reason>(serde_json::json!({ "reason": "?" })),
@@ -177,14 +177,4 @@ fn the_page_about_why_tells_every_reason_and_its_commands_are_understood() {
     let untold: Vec<String> =
         told.concat().into_iter().filter(|word| !page.contains(&format!("| `{word}` |"))).collect();
     assert!(untold.is_empty(), "docs/WHY.md has no row for these: {untold:?}");
-    let history = include_str!("why/many.dhcp.in");
-    let api = Api::of(script::play(history));
-    let commands: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("    ")).collect();
-    let commands = commands.into_iter().filter(|line| line.starts_with("bootes ")).map(|line| {
-        // A comment behind a command is for the reader.
-        line.split(" # ").next().unwrap()
-    });
-    let told = cli::told(&api, commands);
-    assert!(told.matches("exit code 0").count() >= 6, "{told}");
-    assert!(!told.contains("\n! "), "{told}");
 }
