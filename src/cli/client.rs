@@ -1,73 +1,33 @@
-//! The API's other end: requests and answers as the documents of [`crate::port::document`], over HTTP/1.1 (RFC 9112).
+//! The API's other end: requests and answers as the documents of [`crate::port`], over HTTP/1.1 (RFC 9112).
 //!
 //! An answer carries the appliance's time (its `Date` header), so that ages are right although the operator's clock is
 //! not. Refusals are problem documents (RFC 9457).
-//! Absent on purpose: TLS and tokens, which come with the API's access control; retries, which are the caller's.
+//! Absent on purpose: which appliance (see [`super::target`]); retries, which are the caller's.
 
-use std::str::FromStr;
+use std::cell::OnceCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, CONTENT_TYPE, DATE, HOST};
-use hyper::{HeaderMap, Method, Request, Response, Uri};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HOST, HeaderValue};
+use hyper::{HeaderMap, Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use thiserror::Error;
-use tokio::net::TcpStream;
 
 use super::error::CliError;
-use super::progress;
+use super::target::{ApiUrl, Asked, Target};
+use super::{connect, progress};
 use crate::model::UnixMs;
 use crate::port::document::Problem;
 
-/// How long the appliance may take to accept a connection.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// How long an answer may take; asking a BMC that is silent takes the longest.
 const ANSWER_WITHIN: Duration = Duration::from_secs(120);
 /// Bytes of an answer; a longer one is refused.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
 /// Bytes of one line of a stream; a longer one ends the stream.
 const LINE_BYTES_MAX: usize = 4 << 20;
-const PORT_DEFAULT: u16 = 80;
-
-/// Where the API is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApiUrl {
-    host: String,
-    port: u16,
-}
-
-/// Why a text is not the API's address.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("'{0}' is not the address of an API: write http://HOST:PORT, as in http://127.0.0.1:8081")]
-pub struct ApiUrlError(String);
-
-impl FromStr for ApiUrl {
-    type Err = ApiUrlError;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || ApiUrlError(text.to_owned());
-        let uri: Uri = text.parse().map_err(|_| wrong())?;
-        let plain = uri.scheme_str() == Some("http") && uri.path() == "/" && uri.query().is_none();
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(wrong)?;
-        let port = match uri.port() {
-            Some(port) => port.as_str().parse().map_err(|_| wrong())?,
-            None => PORT_DEFAULT,
-        };
-        if !plain || uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-            return Err(wrong());
-        }
-        Ok(ApiUrl { host: host.to_owned(), port })
-    }
-}
-
-impl std::fmt::Display for ApiUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "http://{}:{}", self.host, self.port)
-    }
-}
 
 /// An answer.
 #[derive(Debug, Clone)]
@@ -81,14 +41,44 @@ pub struct Answer<T> {
 /// Asks one appliance.
 #[derive(Debug)]
 pub struct Client {
-    url: ApiUrl,
+    asked: Asked,
+    /// Found out when it is first needed: many commands ask nobody.
+    target: OnceCell<Target>,
 }
 
 impl Client {
-    /// A client of the API at `url`; nothing is connected yet.
+    /// A client of the API that the command line names.
     #[must_use]
-    pub fn new(url: ApiUrl) -> Self {
-        Client { url }
+    pub fn new(asked: Asked) -> Self {
+        Client { asked, target: OnceCell::new() }
+    }
+
+    /// A client of this API.
+    #[must_use]
+    pub fn at(target: Target) -> Self {
+        Client { asked: Asked::default(), target: OnceCell::from(target) }
+    }
+
+    fn target(&self) -> Result<&Target, CliError> {
+        match self.target.get() {
+            Some(target) => Ok(target),
+            None => {
+                let target = self.asked.resolve()?;
+                Ok(self.target.get_or_init(|| target))
+            }
+        }
+    }
+
+    fn url(&self) -> String {
+        self.target.get().map_or_else(String::new, |target| target.url.to_string())
+    }
+
+    /// Asks for something to be deleted, and takes what it was.
+    ///
+    /// # Errors
+    /// When the appliance cannot be reached, refuses, or gives another document.
+    pub async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<Answer<T>, CliError> {
+        self.ask(Method::DELETE, path, Bytes::new()).await
     }
 
     /// Asks for a document.
@@ -119,7 +109,7 @@ impl Client {
     pub async fn follow(&self, path: &str, query: &Query) -> Result<Lines, CliError> {
         let response = self.send(Method::GET, &query.after(path), Bytes::new()).await?;
         let response = self.accepted(response).await?;
-        Ok(Lines { url: self.url.to_string(), body: response.into_body(), rest: Vec::new() })
+        Ok(Lines { url: self.url(), body: response.into_body(), rest: Vec::new() })
     }
 
     async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<Answer<T>, CliError> {
@@ -133,19 +123,14 @@ impl Client {
         };
         let within = tokio::time::timeout(ANSWER_WITHIN, asked);
         let waited = || format!("no answer within {} s", ANSWER_WITHIN.as_secs());
-        progress::during(&format!("waiting for {}", self.url), within)
+        progress::during(&format!("waiting for {}", self.target()?.url), within)
             .await
             .unwrap_or_else(|_| Err(self.broken(waited())))
     }
 
     async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, CliError> {
-        let host = self.url.host.trim_start_matches('[').trim_end_matches(']');
-        let connect = tokio::time::timeout(CONNECT_WITHIN, TcpStream::connect((host, self.url.port)));
-        let stream = match connect.await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(self.unreachable(plain(&error))),
-            Err(_) => return Err(self.unreachable(format!("no answer within {} s", CONNECT_WITHIN.as_secs()))),
-        };
+        let target = self.target()?;
+        let stream = connect::connect(target).await?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.broken(error.to_string()))?;
         // It ends with the answer or with the process; its error is the request's error too.
@@ -153,11 +138,18 @@ impl Client {
         let request = Request::builder()
             .method(method)
             .uri(path)
-            .header(HOST, format!("{}:{}", self.url.host, self.url.port))
+            .header(HOST, host_of(&target.url))
             .header(ACCEPT, "application/json, application/x-ndjson, application/problem+json")
             .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(body))
-            .map_err(|error| CliError::Usage(error.to_string()))?;
+            .body(Full::new(body));
+        let mut request = request.map_err(|error| CliError::Usage(error.to_string()))?;
+        if let Some(token) = &target.token {
+            let header = HeaderValue::from_str(&format!("Bearer {token}"));
+            let mut header =
+                header.map_err(|_| CliError::Usage("the token holds what no token can; log in again".to_owned()))?;
+            header.set_sensitive(true);
+            request.headers_mut().insert(AUTHORIZATION, header);
+        }
         sender.send_request(request).await.map_err(|error| self.broken(error.to_string()))
     }
 
@@ -179,23 +171,20 @@ impl Client {
         collected.map(http_body_util::Collected::to_bytes).map_err(|error| self.broken(error.to_string()))
     }
 
-    fn unreachable(&self, detail: String) -> CliError {
-        CliError::Unreachable { url: self.url.to_string(), detail }
-    }
-
     fn broken(&self, detail: String) -> CliError {
-        CliError::Broken { url: self.url.to_string(), detail }
+        CliError::Broken { url: self.url(), detail }
     }
 
     fn odd(&self, detail: &str) -> CliError {
-        CliError::NotUnderstood { url: self.url.to_string(), detail: detail.to_owned() }
+        CliError::NotUnderstood { url: self.url(), detail: detail.to_owned() }
     }
 }
 
-/// The system's sentence without its number.
-fn plain(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_lowercase()
+fn host_of(url: &ApiUrl) -> String {
+    match url {
+        ApiUrl::Https { host, port } => format!("{host}:{port}"),
+        ApiUrl::Socket(_) => "localhost".to_owned(),
+    }
 }
 
 fn time_of(headers: &HeaderMap) -> UnixMs {
@@ -281,15 +270,6 @@ pub fn encoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_api_is_named_by_host_and_port_and_nothing_else() {
-        assert_eq!("http://10.0.0.1:8081".parse(), Ok(ApiUrl { host: "10.0.0.1".into(), port: 8081 }));
-        assert_eq!("http://[::1]:8081/".parse(), Ok(ApiUrl { host: "[::1]".into(), port: 8081 }));
-        for bad in ["", "10.0.0.1:8081", "https://a:1", "http://", "http://a/b", "http://a?b", "http://u@a"] {
-            assert!(bad.parse::<ApiUrl>().is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn node_sets_travel_percent_encoded() {

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::config::ConfigError;
 use crate::layer::store::StoreError;
+use crate::model::Digest;
 
 /// Exit code: done.
 pub const DONE: u8 = 0;
@@ -40,12 +41,62 @@ pub enum CliError {
     Config(#[from] ConfigError),
     /// Nothing answers.
     #[error(
-        "no appliance answers at {url} ({detail}); check that 'bootes serve' runs there, or name it with --api URL or BOOTES_API"
+        "no appliance answers at {url} ({detail}); check that 'bootes serve' runs there, log in to another with 'bootes login URL', or name it with --api URL or BOOTES_API"
     )]
     Unreachable {
         /// Where.
         url: String,
         /// Why, as far as can be told.
+        detail: String,
+    },
+    /// The socket is not for this user.
+    #[error("the socket {} is for root alone; run the command as root, or log in with a token: bootes login https://HOST:8081", path.display())]
+    NotRoot {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// It is not known how to know the appliance.
+    #[error(
+        "it is not known which certificate {url} should show; log in to it ('bootes login {url}'), or set BOOTES_FINGERPRINT to what 'bootes api fingerprint' prints there, or BOOTES_CA to a PEM file"
+    )]
+    NotKnown {
+        /// Where.
+        url: String,
+    },
+    /// The appliance shows a certificate that was not pinned.
+    #[error(
+        "{url} shows the fingerprint {shown}, and {pinned} was expected; nothing was sent. Either it was installed anew, or somebody is in between: compare with what 'bootes api fingerprint' prints on the appliance, and only if that is {shown}, run 'bootes login {url}' again"
+    )]
+    WrongFingerprint {
+        /// Where.
+        url: String,
+        /// What was expected.
+        pinned: Digest,
+        /// What it shows.
+        shown: Digest,
+    },
+    /// The appliance's certificate cannot be trusted.
+    #[error("the certificate of {url} is not trusted; {detail}")]
+    WrongCertificate {
+        /// Where.
+        url: String,
+        /// Why, and what to do.
+        detail: String,
+    },
+    /// A name that no context has.
+    #[error(
+        "there is no context {name}; 'bootes context list' shows those that there are, and 'bootes login URL' makes one"
+    )]
+    NoContext {
+        /// The name.
+        name: String,
+    },
+    /// The file of contexts.
+    #[error("the contexts in {} cannot be used ({detail}); correct the file, or remove it and log in again", path.display())]
+    Contexts {
+        /// The file.
+        path: PathBuf,
+        /// Why.
         detail: String,
     },
     /// The connection broke in the middle.

@@ -6,16 +6,21 @@
 //! the terminal's cursor; a reader that closes its end of a pipe is no error.
 //! Absent on purpose: `serve`, which main.rs hands in, and everything that the appliance decides.
 
+mod api;
 mod apply;
 mod client;
 mod clock;
 mod completion;
+mod connect;
+mod context;
 mod describe;
 mod docs;
 mod error;
 mod events;
 mod get;
 mod image;
+mod login;
+mod man;
 mod nodes;
 mod output;
 mod plan;
@@ -24,7 +29,10 @@ mod progress;
 mod release;
 mod set;
 mod table;
+mod target;
 mod timeline;
+mod token;
+mod trust;
 mod version;
 mod why;
 mod yaml;
@@ -35,9 +43,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use self::client::{ApiUrl, Client};
+use self::client::Client;
 use self::error::{CliError, Status};
 use self::output::Output;
+use self::target::{ApiUrl, Asked};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -50,9 +59,12 @@ Exit codes:
 #[derive(Debug, Parser)]
 #[command(name = "bootes", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
 struct Cli {
-    /// Where the appliance's API answers.
-    #[arg(long, global = true, env = "BOOTES_API", default_value = "http://127.0.0.1:8081", value_name = "URL")]
-    api: ApiUrl,
+    /// Where the appliance's API answers: https://HOST:PORT or unix:/PATH. [env: BOOTES_API]
+    #[arg(long, global = true, value_name = "URL")]
+    api: Option<ApiUrl>,
+    /// The appliance that was logged in to under this name. [env: BOOTES_CONTEXT]
+    #[arg(long, global = true, value_name = "NAME", conflicts_with = "api")]
+    context: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -85,8 +97,23 @@ enum Command {
     /// Add, list or verify images in an image store on this machine.
     #[command(subcommand)]
     Image(image::Command),
+    /// Log in to an appliance on another machine.
+    Login(login::Args),
+    /// List, choose or forget the appliances that were logged in to.
+    #[command(subcommand)]
+    Context(context::Command),
+    /// Show as whom the appliance is asked.
+    Whoami(token::WhoamiArgs),
+    /// Make, list or revoke tokens of the API.
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Show how the API is known to its clients.
+    #[command(subcommand)]
+    Api(api::Command),
     /// Print a completion script for a shell.
     Completion(completion::Args),
+    /// Write the manual pages.
+    Man(man::Args),
     /// Show the versions of this program and of the appliance.
     Version(version::Args),
     /// Run the appliance.
@@ -131,7 +158,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, serve: impl FnOnce(&Path) -
 }
 
 async fn dispatch(cli: Cli) -> Result<Status, CliError> {
-    let mut shell = Shell { api: Client::new(cli.api), out: Output::new() };
+    let mut shell = Shell { api: Client::new(Asked { api: cli.api, context: cli.context }), out: Output::new() };
     match cli.command {
         Command::Get(command) => get::run(command, &mut shell).await,
         Command::Describe(command) => describe::run(command, &mut shell).await,
@@ -144,6 +171,12 @@ async fn dispatch(cli: Cli) -> Result<Status, CliError> {
         Command::Timeline(args) => timeline::run(args, &mut shell).await,
         Command::Events(args) => events::run(args, &mut shell).await,
         Command::Image(command) => image::run(command, &mut shell).await,
+        Command::Login(args) => login::run(args, &mut shell).await,
+        Command::Context(command) => context::run(command, &mut shell),
+        Command::Whoami(args) => token::whoami(args, &mut shell).await,
+        Command::Token(command) => token::run(command, &mut shell).await,
+        Command::Api(command) => api::run(command, &mut shell).await,
+        Command::Man(args) => man::run(&args, &mut shell),
         Command::Completion(args) => completion::run(&args, &mut shell),
         Command::Version(args) => version::run(args, &mut shell).await,
         Command::Docs(command) => docs::run(&command, &mut shell),

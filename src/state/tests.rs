@@ -11,7 +11,8 @@ use crate::fact::{
     PowerFact, PowerOrder, PowerState, Reported, Retry, Scope, StepName, Transport,
 };
 use crate::model::{
-    BmcDriver, BmcSpec, Digest, Generation, ImagePin, NodeSpec, Prefix, Revision, Sealed, Value, VarPath,
+    BmcDriver, BmcSpec, Digest, Generation, ImagePin, NodeSpec, Prefix, Revision, Role, Sealed, TokenSpec, Value,
+    VarPath,
 };
 
 fn id() -> NodeId {
@@ -41,6 +42,16 @@ fn spec() -> NodeSpec {
     }
 }
 
+fn token(name: &str, text: &[u8]) -> TokenSpec {
+    TokenSpec {
+        name: name.parse().unwrap(),
+        role: Role::Operator,
+        nodes: Some("n[1-3]".parse().unwrap()),
+        expires_at: Some(UnixMs(9)),
+        digest: Digest::of(text),
+    }
+}
+
 /// One fact of every kind, and every shape that is stored in its own way.
 fn samples() -> Vec<Fact> {
     let node = id();
@@ -61,6 +72,9 @@ fn samples() -> Vec<Fact> {
         Fact::Appliance(ApplianceFact::Stopped),
         Fact::Appliance(ApplianceFact::FactsDropped { count: 3 }),
         operator(OperatorEvent::ClusterNamed { name: "c".parse().unwrap() }),
+        operator(OperatorEvent::TokenCreated { token: token("ci", b"1") }),
+        operator(OperatorEvent::TokenRevoked { name: "ci".parse().unwrap() }),
+        Fact::Operator(OperatorFact { event: OperatorEvent::Released { node }, by: Some("root (socket)".into()) }),
         operator(OperatorEvent::NetworkDescribed {
             spec: NetworkSpec {
                 name: "boot".parse().unwrap(),
@@ -314,4 +328,28 @@ fn unknown_machines_are_remembered_up_to_a_bound_and_forgotten_when_described() 
     let described =
         Fact::Operator(OperatorFact::from(OperatorEvent::NodeDescribed { node: id(), spec: Box::new(spec()) }));
     assert!(folded(&[seen(1), described]).unknown.is_empty());
+}
+
+#[test]
+fn a_token_is_found_by_its_digest_until_it_is_revoked_and_a_name_stands_for_one() {
+    let fact = |event| Stamped { seq: FactSeq(1), at: UnixMs(5), fact: Fact::Operator(OperatorFact::from(event)) };
+    let mut state = State::default();
+    for text in [&b"first"[..], b"second"] {
+        state.apply(&fact(OperatorEvent::TokenCreated { token: token("ci", text) }));
+    }
+    assert_eq!(state.tokens.get(&Digest::of(b"first")), None);
+    let kept = state.tokens.get(&Digest::of(b"second")).unwrap();
+    assert_eq!((kept.spec.clone(), kept.created_at), (token("ci", b"second"), UnixMs(5)));
+    let text = serde_json::to_string(&state).unwrap();
+    assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state);
+    state.apply(&fact(OperatorEvent::TokenRevoked { name: "ci".parse().unwrap() }));
+    assert!(state.tokens.is_empty());
+}
+
+#[test]
+fn a_request_of_a_time_before_there_were_callers_is_still_read() {
+    let text = r#"{"source":"operator","event":"cluster_named","name":"c"}"#;
+    let fact: Fact = serde_json::from_str(text).unwrap();
+    assert_eq!(fact, Fact::Operator(OperatorEvent::ClusterNamed { name: "c".parse().unwrap() }.into()));
+    assert_eq!(serde_json::to_string(&fact).unwrap(), text);
 }

@@ -1,12 +1,12 @@
-//! The API's answers about the small cluster, over real HTTP, with every request noted.
+//! The API's answers about the small cluster, over real HTTP on a unix socket, with every request noted.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
-use bootes::model::{BmcSpec, CakeSpec, Digest, FactSeq, ImagePin, NodeId, NodeSet, NodeSpec, Sealed};
+use bootes::model::{BmcSpec, CakeSpec, Digest, FactSeq, ImagePin, NodeId, NodeSet, NodeSpec, Role, Sealed, UnixMs};
 use bootes::plan::{Description, Planner, diff, timeline, why};
+use bootes::port::access::{CertificateDocument, CreatedToken, TokenDocument};
 use bootes::port::document::{
     Accepted, ApplyAnswer, ApplyRequest, EventDocument, Items, MachineDocument, NodeDocument, PowerDocument, Problem,
     TimelineDocument,
@@ -20,14 +20,15 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::net::UnixListener;
 use uuid::Uuid;
 
 use crate::cluster::{Cluster, cluster, graph, policy};
 
 /// A running API.
 pub struct Api {
-    pub address: SocketAddr,
+    pub url: String,
+    _dir: tempfile::TempDir,
     requests: Arc<Mutex<Vec<String>>>,
     _runtime: tokio::runtime::Runtime,
 }
@@ -35,8 +36,12 @@ pub struct Api {
 impl Api {
     pub fn start() -> Api {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-        let address = listener.local_addr().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("api.sock");
+        let url = format!("unix:{}", path.display());
+        let guard = runtime.enter();
+        let listener = UnixListener::bind(path).unwrap();
+        drop(guard);
         let requests = Arc::new(Mutex::new(Vec::new()));
         let (shared, noted) = (Arc::new(cluster()), requests.clone());
         runtime.spawn(async move {
@@ -50,7 +55,7 @@ impl Api {
                 tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), answer));
             }
         });
-        Api { address, requests, _runtime: runtime }
+        Api { url, _dir: dir, requests, _runtime: runtime }
     }
 
     /// The requests since this was last asked.
@@ -155,6 +160,20 @@ fn route<'a>(
             };
             text(&Items { items: state.unknown.iter().map(document).collect() })
         }
+        "/api/v1/whoami" => text(&json!({"name": "ops", "role": "operator", "nodes": "n[1-3]", "expires_at": null})),
+        "/api/v1/certificate" => text(&certificate()),
+        "/api/v1/tokens" if body.is_empty() => text(&Items { items: tokens() }),
+        "/api/v1/tokens" => {
+            let about =
+                TokenDocument { name: asked()["name"].as_str().unwrap().parse().unwrap(), ..tokens().remove(0) };
+            text(&CreatedToken { token: "bootes_0123".into(), about })
+        }
+        "/api/v1/tokens/ci" => text(&tokens().remove(0)),
+        "/api/v1/tokens/none" => Err(problem(
+            404,
+            "no-such-token",
+            "there is no token none; 'bootes token list' lists those that there are".into(),
+        )),
         "/api/v1/events" => text(&Items { items: events(cluster, get)? }),
         "/api/v1/events/follow" => {
             let lines = events(cluster, get)?;
@@ -195,6 +214,36 @@ fn route<'a>(
             Some(name) => text(&NodeDocument::new(nodes(cluster, Some(name))?.first().unwrap(), now)),
             None => Err(problem(404, "no-such-path", format!("there is nothing at {other}"))),
         },
+    }
+}
+
+fn tokens() -> Vec<TokenDocument> {
+    let at = |ms: u64| UnixMs(1_795_226_400_000 + ms);
+    let token =
+        |name: &str, role, nodes: Option<&str>, expires: Option<u64>, expired, used: Option<u64>| TokenDocument {
+            name: name.parse().unwrap(),
+            role,
+            nodes: nodes.map(|nodes| nodes.parse().unwrap()),
+            created_at: at(0).to_string(),
+            expires_at: expires.map(|ms| at(ms).to_string()),
+            expired,
+            last_used: used.map(|ms| at(ms).to_string()),
+            last_used_ms: used.map(at),
+        };
+    vec![
+        token("ci", Role::Operator, Some("n[1-3]"), Some(7_776_000_000), false, Some(80_000)),
+        token("grafana", Role::Viewer, None, None, false, None),
+        token("old", Role::Admin, None, Some(1_000), true, Some(500)),
+    ]
+}
+
+fn certificate() -> CertificateDocument {
+    CertificateDocument {
+        fingerprint: Digest::of(b"authority"),
+        certificate: Digest::of(b"certificate"),
+        names: vec!["localhost".into(), "10.77.0.1".into()],
+        valid_until: UnixMs(1_829_440_800_000).to_string(),
+        listen: "10.77.0.1:8081".into(),
     }
 }
 

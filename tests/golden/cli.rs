@@ -10,7 +10,12 @@ use crate::pairs;
 
 pub fn bootes(api: &str, dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bootes"));
-    command.env_clear().env("BOOTES_API", api).current_dir(dir).stdin(Stdio::null());
+    command
+        .env_clear()
+        .env("BOOTES_API", api)
+        .env("XDG_CONFIG_HOME", dir.join("config"))
+        .current_dir(dir)
+        .stdin(Stdio::null());
     command
 }
 
@@ -33,7 +38,7 @@ pub fn folder() -> tempfile::TempDir {
 #[test]
 fn every_command_prints_asks_and_ends_as_its_golden_file_says() {
     let api = Api::start();
-    let url = format!("http://{}", api.address);
+    let url = api.url.clone();
     pairs::check("cli", |_, given| {
         let dir = folder();
         let mut told = String::new();
@@ -51,21 +56,20 @@ fn every_command_prints_asks_and_ends_as_its_golden_file_says() {
             }
             told.push_str(&format!("exit code {}\n\n", output.status.code().unwrap()));
         }
-        told.replace(&url, "http://API")
+        told.replace(&url, "API")
     });
 }
 
 #[test]
 fn an_appliance_that_is_not_there_is_told_with_exit_code_3() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("unix:{}/api.sock", dir.path().display());
     let output = bootes(&url, Path::new(".")).args(["get", "nodes"]).output().unwrap();
-    let told = String::from_utf8(output.stderr).unwrap().replace(&url, "http://API");
+    let told = String::from_utf8(output.stderr).unwrap().replace(&url, "API");
     assert_eq!(output.status.code(), Some(3));
     assert_eq!(
         told,
-        "bootes: no appliance answers at http://API (connection refused); check that 'bootes serve' runs there, or name it with --api URL or BOOTES_API\n"
+        "bootes: no appliance answers at API (no such file or directory); check that 'bootes serve' runs there, log in to another with 'bootes login URL', or name it with --api URL or BOOTES_API\n"
     );
     let version = bootes(&url, Path::new(".")).arg("version").output().unwrap();
     assert!(version.status.success(), "one's own version needs no appliance");
@@ -74,7 +78,7 @@ fn an_appliance_that_is_not_there_is_told_with_exit_code_3() {
 #[test]
 fn a_reader_that_closes_its_end_is_no_error() {
     let api = Api::start();
-    let url = format!("http://{}", api.address);
+    let url = api.url.clone();
     let mut child = bootes(&url, Path::new("."))
         .args(["events", "-o", "json"])
         .stdout(Stdio::piped())
@@ -89,7 +93,7 @@ fn a_reader_that_closes_its_end_is_no_error() {
 
 /// Reads so many lines of a command that does not end by itself, then ends it.
 fn first_lines(api: &Api, args: &[&str], count: usize) -> Vec<String> {
-    let url = format!("http://{}", api.address);
+    let url = api.url.clone();
     let mut command = bootes(&url, Path::new("."));
     let mut child = command.args(args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let lines: Vec<String> =
@@ -106,7 +110,7 @@ fn following_goes_on_where_it_was_when_the_stream_breaks() {
     let last = crate::cluster::cluster().journal.last().unwrap().seq.0;
     assert!(lines[0].contains("2026-11-21T"), "{lines:?}");
     // The stream of the small API ends at once, so the next request is made a moment later.
-    let mut child = bootes(&format!("http://{}", api.address), Path::new("."))
+    let mut child = bootes(&api.url, Path::new("."))
         .args(["events", "--follow", "-o", "json"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -133,16 +137,46 @@ fn watching_without_a_terminal_prints_every_node_once_and_then_what_changes() {
 #[test]
 fn every_shells_completion_knows_the_commands() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
-        let output = bootes("http://127.0.0.1:1", Path::new(".")).args(["completion", shell]).output().unwrap();
+        let output = bootes("unix:/nowhere", Path::new(".")).args(["completion", shell]).output().unwrap();
         let script = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success() && script.contains("timeline") && script.contains("squashfs"), "{shell}");
     }
 }
 
 #[test]
+fn the_manual_pages_are_one_for_each_command_and_are_rendered_without_a_warning() {
+    let dir = tempfile::tempdir().unwrap();
+    let api = "unix:/nowhere";
+    let run = |args: &[&str]| bootes(api, dir.path()).args(args).output().unwrap();
+    assert!(run(&["man", "pages"]).status.success());
+    let page = String::from_utf8(run(&["man"]).stdout).unwrap();
+    assert!(page.contains(".TH bootes 1") && page.contains("Exit codes"), "{page}");
+    let mut pages: Vec<_> =
+        fs::read_dir(dir.path().join("pages")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    pages.sort();
+    let names: Vec<&str> = pages.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+    for name in ["bootes.1", "bootes-get.1", "bootes-get-nodes.1", "bootes-token-create.1", "bootes-login.1"] {
+        assert!(names.contains(&name), "{names:?}");
+    }
+    for path in pages {
+        let text = fs::read_to_string(&path).unwrap();
+        for part in [".TH ", ".SH NAME", ".SH SYNOPSIS"] {
+            assert!(text.contains(part), "{path:?} has no {part}");
+        }
+        // Where there is no groff the structure is all that can be looked at.
+        let Ok(rendered) = Command::new("groff").args(["-man", "-Tutf8", "-ww", "-Kutf8", "-z"]).arg(&path).output()
+        else {
+            continue;
+        };
+        let said = String::from_utf8_lossy(&rendered.stderr).into_owned();
+        assert!(rendered.status.success() && said.is_empty(), "{path:?}: {said}");
+    }
+}
+
+#[test]
 fn the_command_lines_page_names_every_command_and_every_exit_code() {
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/CLI.md")).unwrap();
-    let help = bootes("http://127.0.0.1:1", Path::new(".")).arg("--help").output().unwrap();
+    let help = bootes("unix:/nowhere", Path::new(".")).arg("--help").output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
     let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
     let names: Vec<&str> = commands

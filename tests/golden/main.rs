@@ -2,6 +2,7 @@
 //! given. `BOOTES_UPDATE_GOLDEN=1 cargo test --test golden` writes them anew; a file without its partner fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod access;
 mod api;
 mod cli;
 mod cluster;
