@@ -150,7 +150,7 @@ fn hidden_token() -> Result<String, CliError> {
 }
 
 /// What is typed until the end of the line.
-fn typed_line(from: impl Read) -> Result<String, CliError> {
+fn typed_line(from: impl BufRead) -> Result<String, CliError> {
     let mut line = Vec::new();
     for byte in from.take(TOKEN_BYTES_MAX).bytes().map_while(Result::ok) {
         match byte {
