@@ -104,7 +104,8 @@ impl Planner {
     /// A planner over `graph`, with durations as declared.
     #[must_use]
     pub fn new(graph: Graph) -> Self {
-        let weights = graph.mutations().iter().map(|m| (m.expected_ms.max(1), true)).collect();
+        let enabled = |m: &Mutation| graph.is_enabled(&m.name, &m.module);
+        let weights = graph.mutations().iter().map(|m| (m.expected_ms.max(1), enabled(m))).collect();
         Planner { graph, weights, followed: None, remembered: HashMap::new(), begun: HashMap::new(), searches: 0 }
     }
 
@@ -126,7 +127,10 @@ impl Planner {
             .graph
             .mutations()
             .iter()
-            .map(|m| (expected_ms(m, control), control.is_enabled(&m.name, &m.module)))
+            .map(|m| {
+                let enabled = self.graph.is_enabled(&m.name, &m.module) && control.is_enabled(&m.name, &m.module);
+                (expected_ms(m, control), enabled)
+            })
             .collect();
         if weights != self.weights {
             self.weights = weights;
