@@ -11,7 +11,7 @@ use imbl::{OrdMap, Vector};
 use crate::fact::{
     Declaration, EngineEvent, EngineFact, Fact, FleetFact, ModuleEvent, OperatorEvent, OutcomeFact, Stamped,
 };
-use crate::model::{FactSeq, Generation, Name, NodeId, UnixMs};
+use crate::model::{Extension, FactSeq, Generation, Name, NodeId, UnixMs};
 use crate::plan::{Decision, Failure, Graph, Hold, Planner, Policy, Work, decide, fail, mass_event};
 use crate::port::Action;
 use crate::state::State;
@@ -30,6 +30,8 @@ pub struct Core {
     built_in: Graph,
     /// The declarations that the planner's graph was made of.
     declared: OrdMap<Name, Arc<Declaration>>,
+    /// The variables that it was made over, besides the built-in ones.
+    described: OrdMap<Name, Arc<Extension>>,
     planner: Planner,
     policy: Policy,
     wake_of: BTreeMap<NodeId, UnixMs>,
@@ -56,8 +58,8 @@ impl Core {
     pub fn new(state: State, planner: Planner, policy: Policy) -> Self {
         let built_in = planner.graph().clone();
         let (wake_of, wakes, held) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
-        let (declared, bad_seen) = (OrdMap::new(), Vector::new());
-        let mut core = Core { state, built_in, declared, planner, policy, wake_of, wakes, held, bad_seen };
+        let (declared, described, bad_seen) = (OrdMap::new(), OrdMap::new(), Vector::new());
+        let mut core = Core { state, built_in, declared, described, planner, policy, wake_of, wakes, held, bad_seen };
         core.follow_modules();
         core
     }
@@ -115,13 +117,14 @@ impl Core {
         self.planner.searches()
     }
 
-    /// Plans with what modules from outside declare, as soon as that changes.
+    /// Plans with what modules from outside declare and the variables that are described, as soon as that changes.
     fn follow_modules(&mut self) {
-        let declared = &self.state.control.modules;
-        if declared.ptr_eq(&self.declared) || *declared == self.declared {
+        let (declared, described) = (&self.state.control.modules, self.state.schema.added());
+        let same_modules = declared.ptr_eq(&self.declared) || *declared == self.declared;
+        if same_modules && (described.ptr_eq(&self.described) || *described == self.described) {
             return;
         }
-        self.declared = declared.clone();
+        (self.declared, self.described) = (declared.clone(), described.clone());
         self.planner = Planner::following(self.built_in.with_modules(&self.state), &self.state.control);
     }
 
@@ -146,7 +149,14 @@ impl Core {
         if self.state.control.mass_event.is_some() {
             return;
         }
-        for node in self.held.clone() {
+        // First those that were stopped half-way: the others may wait for their places.
+        let disturbed = &self.state.control.disrupted;
+        let half_way: Vec<NodeId> = self.held.iter().filter(|node| disturbed.contains(*node)).copied().collect();
+        for node in half_way {
+            self.settle(now, node, turn);
+            turn.touched.insert(node);
+        }
+        while let Some(node) = self.held.first().copied() {
             self.settle(now, node, turn);
             turn.touched.insert(node);
             if self.held.contains(&node) {
@@ -159,6 +169,9 @@ impl Core {
     /// again at `again`.
     pub fn take_back(&mut self, before: State, turn: &Turn, again: UnixMs) {
         self.state = before;
+        // What a later turn switches may be numbered as what this one did.
+        self.planner.follow(&self.state.control);
+        self.follow_modules();
         for node in &turn.touched {
             self.set_wake(*node, Some(again));
         }

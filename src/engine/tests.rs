@@ -1,5 +1,8 @@
 //! The engine against a small world of machines, in virtual time: convergence, its order, and what must never happen.
 
+mod fleet;
+mod freeze;
+mod switches;
 mod world;
 
 use proptest::prelude::*;

@@ -66,6 +66,11 @@ pub enum OperatorEvent {
         /// The node.
         node: NodeId,
     },
+    /// The node may be disturbed although it is busy or guarded, until it is at its goal or something else is asked.
+    DisturbanceAllowed {
+        /// The node.
+        node: NodeId,
+    },
     /// The node's quarantine and failure count are lifted.
     Released {
         /// The node.
@@ -192,6 +197,7 @@ impl OperatorEvent {
             OperatorEvent::NodeDescribed { node, .. }
             | OperatorEvent::GoalSet { node, .. }
             | OperatorEvent::CycleAsked { node }
+            | OperatorEvent::DisturbanceAllowed { node }
             | OperatorEvent::NodeRemoved { node, .. }
             | OperatorEvent::Released { node } => Some(*node),
         }
@@ -226,6 +232,7 @@ impl OperatorFact {
                 format!("took back what was asked for {path}")
             }
             OperatorEvent::CycleAsked { .. } => "asked for a power cycle".into(),
+            OperatorEvent::DisturbanceAllowed { .. } => "may be disturbed although it is busy, once".into(),
             OperatorEvent::Released { .. } => "released from quarantine".into(),
             OperatorEvent::DefaultsDescribed { .. } => "defaults of all nodes described".into(),
             OperatorEvent::PoolDescribed { spec } => format!("pool {} described", spec.name),

@@ -110,7 +110,8 @@ pub fn decide(node: &Node, control: &Control, planner: &mut Planner, policy: &Po
         if mutation.is_some_and(|m| is_done(node, m, flight.step.image.as_ref())) {
             return Decision::Done { flight };
         }
-        let still_fits = plan.is_ok_and(|plan| plan.steps.first() == Some(&flight.step));
+        let still_fits = plan.is_ok_and(|plan| plan.steps.first() == Some(&flight.step))
+            || planner.once_began_with(node, &flight.step);
         return match (still_fits, now >= flight.deadline) {
             (false, _) => Decision::Superseded { flight },
             (true, true) => Decision::TimedOut { flight },

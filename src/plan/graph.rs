@@ -8,6 +8,7 @@
 
 mod compiled;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -77,22 +78,30 @@ pub enum GraphError {
         subject: Subject,
     },
     /// A value from which no edge leads away.
-    #[error("no mutation leads out of {subject}={value}: a node in this state could never leave it; declare one")]
+    #[error(
+        "no mutation leads out of {subject}={value}: a node in this state could never leave it; declare one ({} change {subject})",
+        by.join(", ")
+    )]
     Trap {
         /// The variable.
         subject: Subject,
         /// The value.
         value: String,
+        /// The mutations that change the variable, with their modules.
+        by: Vec<String>,
     },
     /// A value that may be asked for and that no edge leads to.
     #[error(
-        "no mutation leads to {subject}={value}, which may be asked for; declare one, or take the value from its goals"
+        "no mutation leads to {subject}={value}, which may be asked for; declare one, or take the value from its goals ({} change {subject})",
+        by.join(", ")
     )]
     Unreachable {
         /// The variable.
         subject: Subject,
         /// The value.
         value: String,
+        /// The mutations that change the variable, with their modules.
+        by: Vec<String>,
     },
 }
 
@@ -102,6 +111,15 @@ pub struct Graph {
     mutations: Arc<[Mutation]>,
     compiled: Arc<[Compiled]>,
     domain: Arc<Domain>,
+    /// What the configuration switches off.
+    off: Arc<SwitchedOff>,
+}
+
+/// Mutations and modules that are not planned with, as they are configured; they need not be there.
+#[derive(Debug, Clone, Default)]
+struct SwitchedOff {
+    mutations: BTreeSet<String>,
+    modules: BTreeSet<String>,
 }
 
 /// The finite variables of a graph, by place, and their values.
@@ -189,7 +207,7 @@ impl Graph {
         }
         check_ways(&mutations, &domain, schema)?;
         let compiled = mutations.iter().map(|mutation| compile(mutation, &domain)).collect();
-        Ok(Graph { mutations: mutations.into(), compiled, domain: Arc::new(domain) })
+        Ok(Graph { mutations: mutations.into(), compiled, domain: Arc::new(domain), off: Arc::default() })
     }
 
     /// This graph with what modules from outside declare. One whose declarations do not fit is left out.
@@ -209,7 +227,34 @@ impl Graph {
     /// # Errors
     /// As of [`Graph::build`].
     pub fn with(&self, mutations: &[Mutation], schema: &Schema) -> Result<Self, GraphError> {
-        Graph::build(self.mutations.iter().chain(mutations).cloned().collect(), schema)
+        let wider = Graph::build(self.mutations.iter().chain(mutations).cloned().collect(), schema)?;
+        Ok(Graph { off: self.off.clone(), ..wider })
+    }
+
+    /// This graph without these mutations and these modules' mutations: the planner leaves them out, and names them
+    /// where there is no other way. Modules that are not there yet may be named.
+    #[must_use]
+    pub fn switched_off<'a>(
+        self,
+        mutations: impl IntoIterator<Item = &'a str>,
+        modules: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let owned = |names: &mut dyn Iterator<Item = &'a str>| names.map(str::to_owned).collect();
+        let off =
+            SwitchedOff { mutations: owned(&mut mutations.into_iter()), modules: owned(&mut modules.into_iter()) };
+        Graph { off: Arc::new(off), ..self }
+    }
+
+    /// Whether the configuration lets the mutation of this name and module be planned with.
+    #[must_use]
+    pub fn is_enabled(&self, mutation: &str, module: &str) -> bool {
+        !self.off.mutations.contains(mutation) && !self.off.modules.contains(module)
+    }
+
+    /// Whether the configuration lets this module's mutations be planned with.
+    #[must_use]
+    pub fn is_module_enabled(&self, module: &str) -> bool {
+        !self.off.modules.contains(module)
     }
 
     /// The mutations, in the order in which they were declared.
@@ -293,7 +338,8 @@ fn check_ways(mutations: &[Mutation], domain: &Domain, schema: &Schema) -> Resul
                 by_change || by_consequence
             });
             if !left {
-                return Err(GraphError::Trap { subject, value: value.to_string() });
+                let by = changers(mutations, &subject);
+                return Err(GraphError::Trap { subject, value: value.to_string(), by });
             }
         }
         let Subject::Var(path) = &subject else { continue };
@@ -308,11 +354,17 @@ fn check_ways(mutations: &[Mutation], domain: &Domain, schema: &Schema) -> Resul
                     || m.consequences.iter().any(|c| c.subject == subject && c.becomes == *goal)
             };
             if !mutations.iter().any(reached) {
-                return Err(GraphError::Unreachable { subject, value: goal.to_string() });
+                let by = changers(mutations, &subject);
+                return Err(GraphError::Unreachable { subject, value: goal.to_string(), by });
             }
         }
     }
     Ok(())
+}
+
+fn changers(mutations: &[Mutation], subject: &Subject) -> Vec<String> {
+    let changes = |m: &&Mutation| m.changes.iter().any(|c| c.subject == *subject);
+    mutations.iter().filter(changes).map(|m| format!("{} (module {})", m.name, m.module)).collect()
 }
 
 /// The variables without which no node comes up.

@@ -1,13 +1,14 @@
 //! What holds a step back although it is the next one: a freeze, a guard, a mass event, too many disturbed nodes.
 //!
 //! Invariants: a freeze holds every step; the others hold disruptive steps alone. A node that is being disturbed already
-//! does not count twice, so that a plan of several disruptive steps is not held in the middle.
+//! does not count twice, so that a plan of several disruptive steps is not held in the middle. An operator's leave to
+//! disturb a node lifts its guards, and nothing else.
 
 use serde::{Deserialize, Serialize};
 
 use super::decide::Policy;
 use crate::model::mutation::{Disruption, Mutation};
-use crate::model::{Symbol, UnixMs, VarPath};
+use crate::model::{Guard, Symbol, UnixMs, VarPath};
 use crate::state::{Control, Node};
 
 /// What holds a step back.
@@ -66,16 +67,21 @@ pub fn hold(node: &Node, control: &Control, policy: &Policy, mutation: &Mutation
     if let Some(event) = control.mass_event {
         return Some(Hold::MassEvent { since: event.at, bad: event.bad, of: event.of });
     }
-    let set = control.guards().find(|guard| {
-        let says = |value: Option<&str>| value == Some(guard.value.as_str());
-        says(node.see_symbol(&guard.variable)) || says(node.wants_symbol(&guard.variable))
-    });
-    if let Some(guard) = set {
+    if let Some(guard) = control.guards().find(|guard| node.disturb.is_none() && is_set(node, guard)) {
         return Some(Hold::Guarded { variable: guard.variable, value: guard.value, why: guard.reason.to_string() });
     }
     let disrupted = u64::try_from(control.disrupted.len()).unwrap_or(u64::MAX);
     let full = policy.disrupted_max > 0 && disrupted >= policy.disrupted_max;
     (full && !control.disrupted.contains(&node.id)).then_some(Hold::Queued { disrupted, max: policy.disrupted_max })
+}
+
+/// Whether a guard's variable has the guard's value: as an operator set it by hand, or else as it is seen or described.
+fn is_set(node: &Node, guard: &Guard) -> bool {
+    let says = |value: Option<&str>| value == Some(guard.value.as_str());
+    match node.by_hand.get(&guard.variable) {
+        Some(said) => says(said.as_symbol()),
+        None => says(node.see_symbol(&guard.variable)) || says(node.wants_symbol(&guard.variable)),
+    }
 }
 
 /// Whether so many nodes turned bad lately that it is a mass event: their number, and that of all.

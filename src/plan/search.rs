@@ -78,8 +78,11 @@ enum Disabled {
     TakenIn,
 }
 
-/// A plan in terms of its class: mutations by index, images by position.
-type ClassPlan = Result<Arc<[(usize, Option<usize>)]>, NoPlan>;
+/// A step in terms of a class: a mutation by index, an image by position.
+type ClassStep = (usize, Option<usize>);
+
+/// A plan in terms of its class.
+type ClassPlan = Result<Arc<[ClassStep]>, NoPlan>;
 
 /// Finds plans, and remembers them by situation.
 #[derive(Debug)]
@@ -89,6 +92,8 @@ pub struct Planner {
     weights: Vec<(u64, bool)>,
     followed: Option<u64>,
     remembered: HashMap<Class, ClassPlan>,
+    /// The first steps of plans that were the quickest with earlier weights: a node may be in the middle of one.
+    begun: HashMap<Class, Vec<ClassStep>>,
     searches: u64,
 }
 
@@ -99,8 +104,9 @@ impl Planner {
     /// A planner over `graph`, with durations as declared.
     #[must_use]
     pub fn new(graph: Graph) -> Self {
-        let weights = graph.mutations().iter().map(|m| (m.expected_ms.max(1), true)).collect();
-        Planner { graph, weights, followed: None, remembered: HashMap::new(), searches: 0 }
+        let enabled = |m: &Mutation| graph.is_enabled(&m.name, &m.module);
+        let weights = graph.mutations().iter().map(|m| (m.expected_ms.max(1), enabled(m))).collect();
+        Planner { graph, weights, followed: None, remembered: HashMap::new(), begun: HashMap::new(), searches: 0 }
     }
 
     /// A planner over `graph` that goes by what was learned and switched off.
@@ -121,12 +127,45 @@ impl Planner {
             .graph
             .mutations()
             .iter()
-            .map(|m| (expected_ms(m, control), control.is_enabled(&m.name, &m.module)))
+            .map(|m| {
+                let enabled = self.graph.is_enabled(&m.name, &m.module) && control.is_enabled(&m.name, &m.module);
+                (expected_ms(m, control), enabled)
+            })
             .collect();
         if weights != self.weights {
             self.weights = weights;
-            self.remembered.clear();
+            self.forget_plans();
         }
+    }
+
+    fn forget_plans(&mut self) {
+        if self.begun.len() >= CLASSES_MAX {
+            self.begun.clear();
+        }
+        for (class, plan) in self.remembered.drain() {
+            let Some(first) = plan.ok().and_then(|steps| steps.first().copied()) else { continue };
+            let firsts = self.begun.entry(class).or_default();
+            if !firsts.contains(&first) {
+                firsts.push(first);
+            }
+        }
+    }
+
+    /// Whether a plan for a node in this situation began with `step` when durations and switches were others. Such a
+    /// step is let come to its end: whoever carries it out does not stop because another one would be quicker by now.
+    #[must_use]
+    pub fn once_began_with(&self, node: &Node, step: &StepName) -> bool {
+        if self.begun.is_empty() {
+            return false;
+        }
+        let images = node.images();
+        let class = classify(self.graph.domain(), node, &images, &goal(node));
+        let is_step = |(index, image): &ClassStep| {
+            let mutation = self.graph.mutations().get(*index);
+            mutation.is_some_and(|m| m.name == step.mutation)
+                && image.and_then(|image| images.get(image)) == step.image.as_ref()
+        };
+        self.begun.get(&class).is_some_and(|firsts| firsts.iter().any(is_step))
     }
 
     /// The graph that is planned over.
@@ -165,7 +204,7 @@ impl Planner {
         };
         let found = self.remembered.entry(class).or_insert_with_key(find).clone()?;
         let mutations = self.graph.mutations();
-        let step = |(index, image): &(usize, Option<usize>)| {
+        let step = |(index, image): &ClassStep| {
             let image = image.and_then(|i| images.get(i).cloned());
             let (expected_ms, _) = self.weights.get(*index)?;
             mutations.get(*index).map(|m| (StepName { mutation: m.name.clone(), image }, *expected_ms))
@@ -250,11 +289,7 @@ fn search(graph: &Graph, weights: &[(u64, bool)], class: &Class, disabled: Disab
     Err(NoPlan::Unreachable)
 }
 
-fn walk_back(
-    edges: &[Edge],
-    came_from: &HashMap<Situation, (Situation, usize)>,
-    end: Situation,
-) -> Arc<[(usize, Option<usize>)]> {
+fn walk_back(edges: &[Edge], came_from: &HashMap<Situation, (Situation, usize)>, end: Situation) -> Arc<[ClassStep]> {
     let mut steps = Vec::new();
     let mut at = &end;
     while let Some((before, number)) = came_from.get(at) {

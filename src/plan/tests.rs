@@ -1,5 +1,7 @@
 //! The graph's checks, and a description against a state. What plans do over time is tested with the engine.
 
+mod graph;
+
 use std::net::Ipv4Addr;
 
 use uuid::Uuid;
@@ -45,7 +47,8 @@ fn two_mutations_of_one_name_are_found_and_named() {
 fn a_state_that_no_node_could_leave_is_found_and_named() {
     let error =
         Graph::build(vec![mutation("a", &["off", "unknown"], &["on"])], &crate::model::Schema::default()).unwrap_err();
-    assert_eq!(error, GraphError::Trap { subject: Subject::power(), value: "on".into() });
+    let by = vec!["a (module m)".to_owned()];
+    assert_eq!(error, GraphError::Trap { subject: Subject::power(), value: "on".into(), by });
 }
 
 fn name(text: &str) -> Name {

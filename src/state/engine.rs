@@ -62,6 +62,7 @@ fn apply_to_node(node: &mut Node, at: UnixMs, event: &EngineEvent) {
         }
         EngineEvent::GoalReached => {
             node.at_goal = true;
+            node.disturb = None;
             node.retry = RetryState::default();
             node.mark(at, Mark::GoalReached);
         }

@@ -29,6 +29,9 @@ pub struct Node {
     /// Since when no step of it is started.
     #[serde(default)]
     pub frozen: Option<UnixMs>,
+    /// Since when it may be disturbed although it is busy or guarded, until it is at its goal.
+    #[serde(default)]
+    pub disturb: Option<UnixMs>,
     /// What was seen; a variable that is not here is unknown.
     pub observed: BTreeMap<VarPath, Observed>,
     /// Something to be done once, before the goal counts again.
@@ -264,6 +267,7 @@ impl Node {
             by_hand: BTreeMap::new(),
             revision: Revision(0),
             frozen: None,
+            disturb: None,
             observed: BTreeMap::new(),
             request: None,
             in_flight: None,

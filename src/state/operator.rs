@@ -58,10 +58,15 @@ pub(super) fn apply(state: &mut State, at: UnixMs, event: &OperatorEvent) {
                     Some(value) => n.by_hand.insert(path.clone(), value.clone()),
                     None => n.by_hand.remove(path),
                 };
+                n.disturb = None;
                 n.revision = n.revision.next();
             });
             settle(state, at, *node);
         }
+        OperatorEvent::DisturbanceAllowed { node } => state.change(*node, |n| {
+            n.disturb = Some(at);
+            n.at_goal = false;
+        }),
         OperatorEvent::CycleAsked { node } => state.change(*node, |n| {
             if n.see_symbol(&VarPath::power()) != Some("off") {
                 n.request = Some(Request::Cycle);
@@ -71,6 +76,7 @@ pub(super) fn apply(state: &mut State, at: UnixMs, event: &OperatorEvent) {
         OperatorEvent::Released { node } => state.change(*node, |n| {
             n.retry = RetryState::default();
             n.request = None;
+            n.disturb = None;
         }),
         OperatorEvent::Frozen { node: Some(node) } => state.change(*node, |n| n.frozen = Some(at)),
         OperatorEvent::Thawed { node: Some(node) } => state.change(*node, |n| n.frozen = None),

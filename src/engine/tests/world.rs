@@ -15,7 +15,7 @@ use crate::model::{
     BmcDriver, BmcSpec, CakeSpec, Digest, ImagePin, Mac, Name, NetworkSpec, NodeId, NodeSpec, Revision, Sealed, UnixMs,
     Value, VarPath,
 };
-use crate::plan::{Graph, Planner, Policy, goal_reached};
+use crate::plan::{Decision, Graph, Hold, Planner, Policy, decide, goal_reached};
 use crate::port::Action;
 use crate::state::State;
 
@@ -61,7 +61,12 @@ pub(super) const BOOT_MS: u64 = 10_000;
 
 impl World {
     pub(super) fn new(count: u128) -> World {
-        let core = Core::new(State::default(), Planner::new(graph()), Policy::default());
+        World::under(count, Policy::default())
+    }
+
+    /// Machines under another policy than the usual one.
+    pub(super) fn under(count: u128, policy: Policy) -> World {
+        let core = Core::new(State::default(), Planner::new(graph()), policy);
         let mut world = World {
             core,
             now: UnixMs(1_000_000),
@@ -87,45 +92,55 @@ impl World {
             }),
         ]);
         for number in 1..=count {
-            let id = NodeId(Uuid::from_u128(number));
-            let last = u8::try_from(number).unwrap();
-            world.machines.insert(
-                id,
-                Machine {
-                    power: PowerState::Off,
-                    booting_ms: None,
-                    in_sync: false,
-                    active: false,
-                    power_cuts: 0,
-                    boots: true,
-                    bmc_answers: true,
-                    activates: true,
-                    connected: false,
-                },
-            );
-            let spec = NodeSpec {
-                name: name(&format!("n{number}")),
-                network: name("boot"),
-                mac: Mac([2, 0, 0, 0, 0, last]),
-                ip: Ipv4Addr::new(10, 0, 0, last),
-                cake: Some(name("c")),
-                bmc: Some(BmcSpec {
-                    driver: BmcDriver::Ipmi,
-                    address: SocketAddr::from(([10, 0, 1, last], 623)),
-                    user: "admin".into(),
-                    password: Sealed(vec![]),
-                }),
-                labels: BTreeMap::new(),
-                pool: None,
-                arch: None,
-                platform: None,
-                parents: Vec::new(),
-                variables: Default::default(),
-                own: Default::default(),
-            };
-            world.feed(vec![operator(OperatorEvent::NodeDescribed { node: id, spec: Box::new(spec) })]);
+            world.describe(number);
         }
         world
+    }
+
+    /// One more machine, and its description.
+    pub(super) fn describe(&mut self, number: u128) {
+        let last = u8::try_from(number).unwrap();
+        let machine = Machine {
+            power: PowerState::Off,
+            booting_ms: None,
+            in_sync: false,
+            active: false,
+            power_cuts: 0,
+            boots: true,
+            bmc_answers: true,
+            activates: true,
+            connected: false,
+        };
+        self.machines.insert(id(number), machine);
+        let spec = NodeSpec {
+            name: name(&format!("n{number}")),
+            network: name("boot"),
+            mac: Mac([2, 0, 0, 0, 0, last]),
+            ip: Ipv4Addr::new(10, 0, 0, last),
+            cake: Some(name("c")),
+            bmc: Some(BmcSpec {
+                driver: BmcDriver::Ipmi,
+                address: SocketAddr::from(([10, 0, 1, last], 623)),
+                user: "admin".into(),
+                password: Sealed(vec![]),
+            }),
+            labels: BTreeMap::new(),
+            pool: None,
+            arch: None,
+            platform: None,
+            parents: Vec::new(),
+            variables: Default::default(),
+            own: Default::default(),
+        };
+        self.feed(vec![operator(OperatorEvent::NodeDescribed { node: id(number), spec: Box::new(spec) })]);
+    }
+
+    /// A turn that the journal refuses: nothing of it may have happened.
+    pub(super) fn refuse(&mut self, facts: Vec<Fact>) {
+        let before = self.core.state().clone();
+        let turn = self.core.turn(self.now, facts);
+        self.core.take_back(before.clone(), &turn, self.now.plus(1_000));
+        assert_eq!(self.core.state(), &before);
     }
 
     /// One turn of the engine, and of what it asks for.
@@ -295,7 +310,7 @@ impl World {
             state.apply(stamped);
         }
         assert_eq!(&state, self.core.state(), "the replayed state is the state before the stop");
-        self.core = Core::new(state, Planner::new(graph()), Policy::default());
+        self.core = Core::new(state, Planner::new(graph()), self.core.policy().clone());
         self.feed(vec![Fact::Appliance(ApplianceFact::Started { version: "test".into() })]);
     }
 
@@ -315,6 +330,66 @@ impl World {
             self.report(id, variables),
         ];
         self.feed(facts);
+    }
+
+    /// The agents of these nodes are not heard any more, all at once; their machines have power.
+    pub(super) fn lose(&mut self, nodes: impl IntoIterator<Item = u128>) {
+        let mut facts = Vec::new();
+        for number in nodes {
+            let session = self.node(number).agent.session.unwrap();
+            self.machines.get_mut(&id(number)).unwrap().connected = false;
+            facts.push(agent(id(number), AgentEvent::Lost { session, reason: "silent".into() }));
+        }
+        self.feed(facts);
+    }
+
+    /// These machines lose their power, all at once, and their agents are lost with it.
+    pub(super) fn cut(&mut self, nodes: impl IntoIterator<Item = u128> + Clone) {
+        for number in nodes.clone() {
+            let machine = self.machines.get_mut(&id(number)).unwrap();
+            (machine.power, machine.booting_ms) = (PowerState::Off, None);
+            (machine.in_sync, machine.active) = (false, false);
+        }
+        self.lose(nodes);
+    }
+
+    /// The agents of these nodes are heard again.
+    pub(super) fn find_again(&mut self, nodes: impl IntoIterator<Item = u128>) {
+        for number in nodes {
+            self.machines.get_mut(&id(number)).unwrap().connected = true;
+            self.reconnect(id(number));
+        }
+    }
+
+    /// An agent says whether its node works for somebody.
+    pub(super) fn busy(&mut self, node: u128, value: &str) {
+        let fact = self.report(id(node), vec![("busy", value)]);
+        self.feed(vec![fact]);
+    }
+
+    /// An operator's word.
+    pub(super) fn ask(&mut self, event: OperatorEvent) {
+        self.feed(vec![operator(event)]);
+    }
+
+    /// What the engine would do next with a node.
+    pub(super) fn next(&self, node: u128) -> Decision {
+        let state = self.core.state();
+        let mut planner = Planner::following(graph().with_modules(state), &state.control);
+        decide(self.node(node), &state.control, &mut planner, self.core.policy(), self.now)
+    }
+
+    /// What holds a node's next step back.
+    pub(super) fn held(&self, node: u128) -> Option<Hold> {
+        match self.next(node) {
+            Decision::Held { hold, .. } => Some(hold),
+            _ => None,
+        }
+    }
+
+    /// How often steps of this name were asked for.
+    pub(super) fn asked_for(&self, step: &str) -> usize {
+        self.order_log.iter().filter(|order| *order == step).count()
     }
 
     pub(super) fn power_cuts(&self) -> u32 {
