@@ -167,12 +167,13 @@ async fn appliance(config: Appliance) -> Result<(), ServeError> {
     let graph = Graph::build(all_mutations(), &Schema::default())?;
     let bound = bind(&config, &settings, identity).await?;
 
-    let journal = Journal::open(&config.state_dir)?;
+    let journal = Journal::open_with(&config.state_dir, config.journal)?;
     let policy = config.engine.policy();
     let mut engine = Engine::replay(journal, graph.clone(), policy.clone())?;
     let (facts, receiver) = fact_channel();
     let state = StateReader(engine.snapshots());
     let feed = FactFeed(engine.feed());
+    let journal_health = engine.journal_health();
     let shutdown = CancellationToken::new();
     let mut tasks = JoinSet::new();
 
@@ -204,6 +205,7 @@ async fn appliance(config: Appliance) -> Result<(), ServeError> {
         policy,
         image_store: config.images_store.clone(),
         state_dir: config.state_dir.clone(),
+        journal_health,
     };
     tasks.spawn(bound.api.run(context, shutdown.clone()));
 

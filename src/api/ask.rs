@@ -10,7 +10,7 @@ use super::reply::{Body, Refusal, json};
 use super::{Api, Context};
 use crate::engine::now;
 use crate::journal::{Filter, JournalReader, Keep};
-use crate::model::{FactSeq, Name, NodeId, NodeSet, UnixMs};
+use crate::model::{FactSeq, Moment, Name, NodeId, NodeSet, Place, UnixMs};
 use crate::plan::{Planner, why as explain};
 use crate::port::document::{EventDocument, Items, MachineDocument, NodeDocument};
 use crate::port::many::{Part, TimelinesDocument, WhyDocument};
@@ -91,12 +91,26 @@ pub(super) fn event_filter(state: &State, query: &Query) -> Result<Filter, Refus
         Some(_) => asked_nodes(state, query)?.iter().map(|node| node.id).collect(),
         None => Vec::new(),
     };
+    let mut after = FactSeq(query.number("after")?.unwrap_or(0));
+    let mut since = UnixMs(query.number("since_ms")?.unwrap_or(0));
+    match query.moment("since")?.map(|moment| moment.resolve(now())) {
+        Some(Place::At(at)) => since = since.max(at),
+        Some(Place::Seq(seq)) => after = after.max(FactSeq(seq.0.saturating_sub(1))),
+        None => {}
+    }
+    let (until, last) = match query.moment("until")?.map(|moment| moment.resolve(now())) {
+        Some(Place::At(at)) => (Some(at), None),
+        Some(Place::Seq(seq)) => (None, Some(seq)),
+        None => (None, None),
+    };
     Ok(Filter {
         nodes,
         kind: query.get("kind").map(str::to_owned),
-        after: FactSeq(query.number("after")?.unwrap_or(0)),
+        after,
         keep: if query.get("after").is_some() { Keep::Oldest } else { Keep::Newest },
-        since: UnixMs(query.number("since_ms")?.unwrap_or(0)),
+        since,
+        until,
+        last,
         limit: query
             .number("limit")?
             .map_or(EVENTS_DEFAULT, |n| usize::try_from(n).unwrap_or(EVENTS_MAX).min(EVENTS_MAX)),
@@ -118,12 +132,16 @@ impl Query {
         Ok(Query(words))
     }
 
-    fn get(&self, key: &str) -> Option<&str> {
+    pub(super) fn get(&self, key: &str) -> Option<&str> {
         self.0.get(key).map(String::as_str)
     }
 
     fn part(&self) -> Result<Part, Refusal> {
         self.get("only").map_or(Ok(Part::Both), |text| text.parse().map_err(Refusal::bad_request))
+    }
+
+    pub(super) fn moment(&self, key: &str) -> Result<Option<Moment>, Refusal> {
+        self.get(key).map(|text| text.parse().map_err(Refusal::bad_request)).transpose()
     }
 
     fn number(&self, key: &str) -> Result<Option<u64>, Refusal> {
@@ -153,7 +171,7 @@ pub(super) fn decode(text: &str) -> Result<String, Refusal> {
     String::from_utf8(bytes).map_err(|_| wrong())
 }
 
-fn asked_nodes(state: &State, query: &Query) -> Result<Vec<Arc<Node>>, Refusal> {
+pub(super) fn asked_nodes(state: &State, query: &Query) -> Result<Vec<Arc<Node>>, Refusal> {
     match query.get("nodes") {
         Some(text) => nodes_of(state, text),
         None => Ok(state.by_name.values().filter_map(|id| state.node(*id).cloned()).collect()),

@@ -14,6 +14,7 @@ mod ask;
 mod auth;
 pub mod certificate;
 mod failures;
+mod history;
 pub mod permit;
 mod reply;
 pub mod routes;
@@ -38,7 +39,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -51,6 +52,7 @@ use crate::engine::now;
 use crate::model::Digest;
 use crate::model::limits::API_CONNECTIONS_MAX;
 use crate::plan::{Graph, Policy};
+use crate::port::health::JournalHealth;
 use crate::port::{FactFeed, FactSender, StateReader};
 use crate::power::PowerHandle;
 use crate::power::vault::Vault;
@@ -106,6 +108,8 @@ pub struct Context {
     pub image_store: PathBuf,
     /// Where the journal is.
     pub state_dir: PathBuf,
+    /// How the journal does.
+    pub journal_health: watch::Receiver<JournalHealth>,
 }
 
 /// The API on its way to a request: what it works with, and who may apply right now.
@@ -294,7 +298,9 @@ async fn route(api: Arc<Api>, caller: &Caller, request: Request<Incoming>) -> Re
     let part = |at: usize| parts.get(at).copied().unwrap_or_default();
     match row.handler {
         Handler::Version => Ok(ask::version()),
-        Handler::Nodes => ask::nodes(&api, &request),
+        Handler::Health => Ok(history::health(&api)),
+        Handler::Nodes => history::nodes(&api, &request).await,
+        Handler::Diff => history::diff(&api, &request).await,
         Handler::Node => ask::node(&api, part(0)),
         Handler::Why => ask::why(&api, &request),
         Handler::Timeline => ask::timeline(&api, &request),

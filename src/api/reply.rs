@@ -120,6 +120,11 @@ impl Refusal {
         Refusal::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail)
     }
 
+    /// The past reaches only so far.
+    pub(super) fn not_known(detail: impl ToString) -> Self {
+        Refusal::new(StatusCode::NOT_FOUND, "not-known", "Not known", detail.to_string())
+    }
+
     pub(super) fn not_json() -> Self {
         let detail = "a change must be sent as Content-Type: application/json".to_owned();
         Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "Not JSON", detail)

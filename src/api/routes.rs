@@ -25,8 +25,12 @@ pub enum Permission {
 pub enum Handler {
     /// The version.
     Version,
-    /// Many nodes.
+    /// How the appliance does.
+    Health,
+    /// Many nodes, now or then.
     Nodes,
+    /// What changed between two moments.
+    Diff,
     /// One node.
     Node,
     /// Reasons.
@@ -92,7 +96,9 @@ const fn route(
 #[rustfmt::skip]
 pub static ROUTES: &[Route] = &[
     route(Method::GET, "/api/v1/version", Read, Handler::Version, "The appliance's version."),
-    route(Method::GET, "/api/v1/nodes", Read, Handler::Nodes, "Nodes, desired and observed."),
+    route(Method::GET, "/api/v1/health", Read, Handler::Health, "How the appliance does: whether its journal takes facts."),
+    route(Method::GET, "/api/v1/diff", Read, Handler::Diff, "What changed of nodes between two moments."),
+    route(Method::GET, "/api/v1/nodes", Read, Handler::Nodes, "Nodes, desired and observed, now or as they were."),
     route(Method::GET, "/api/v1/nodes/{name}", Read, Handler::Node, "One node, by its name or id."),
     route(Method::GET, "/api/v1/why", Read, Handler::Why, "Why nodes are not at their goal."),
     route(Method::GET, "/api/v1/timeline", Read, Handler::Timeline, "The stages of nodes' last boots."),

@@ -76,7 +76,7 @@ impl Follower {
                 Err(_) => return Some(Bytes::from_static(b"\n")),
                 // The journal may hold more between the last fact that was told and this one.
                 Ok(Ok(stamped)) if self.behind && stamped.seq > self.last => self.catch_up().await?,
-                Ok(Ok(stamped)) if stamped.seq > self.last && self.wants(&stamped) => {
+                Ok(Ok(stamped)) if stamped.seq > self.last && self.filter.passes(&stamped) => {
                     self.ready.push((*stamped).clone());
                 }
                 Ok(Ok(_)) => {}
@@ -95,11 +95,5 @@ impl Follower {
         self.behind = self.ready.len() >= CATCH_UP_MAX;
         self.ready.reverse();
         Some(())
-    }
-
-    fn wants(&self, stamped: &Stamped<Fact>) -> bool {
-        let filter = &self.filter;
-        let node = filter.nodes.is_empty() || stamped.fact.node().is_some_and(|node| filter.nodes.contains(&node));
-        node && filter.kind.as_ref().is_none_or(|kind| kind == stamped.fact.kind())
     }
 }

@@ -65,6 +65,7 @@ async fn appliance() -> Appliance {
         policy: Policy::default(),
         image_store: dir.path().join("images"),
         state_dir: dir.path().to_owned(),
+        journal_health: engine.journal_health(),
     };
     let identity = Arc::new(Identity::open(dir.path()).unwrap());
     let socket = dir.path().join("api.sock");
@@ -226,4 +227,53 @@ async fn a_follower_gets_what_was_and_then_what_comes_without_a_gap() {
     }
     let expected: Vec<u64> = (1..=seqs.len() as u64).collect();
     assert_eq!(seqs, expected);
+}
+
+#[tokio::test]
+async fn the_past_is_answered_from_the_journal() {
+    let api = appliance().await;
+    api.post("/api/v1/apply", &description()).await;
+    let before = api.get("/api/v1/health").await.1["journal"]["last_seq"].as_u64().unwrap();
+    api.post("/api/v1/power", &json!({"nodes": "n1", "power": "off"})).await;
+    let (_, now) = api.get("/api/v1/nodes?nodes=n1").await;
+    assert_eq!(now["items"][0]["desired"]["power"], "off");
+    let (_, then) = api.get(&format!("/api/v1/nodes?nodes=n1&at=seq:{before}")).await;
+    assert_eq!(then["items"][0]["desired"]["power"], "on", "{then}");
+    assert_eq!(then["as_of"]["seq"], before);
+    let (_, diff) = api.get(&format!("/api/v1/diff?from=seq:{before}")).await;
+    let changed = json!([{"path": "power", "from": "on", "to": "off"}]);
+    assert_eq!((&diff["items"][0]["name"], &diff["items"][0]["desired"][0]), (&json!("n1"), &changed[0]), "{diff}");
+    let (_, none) = api.get(&format!("/api/v1/diff?from=seq:{before}&nodes=n2")).await;
+    assert_eq!(none["items"], json!([]), "{none}");
+    let (_, created) = api.get("/api/v1/diff?from=seq:0&to=now&nodes=n2").await;
+    assert_eq!(created["items"][0]["change"], "created");
+    assert!(!created.to_string().contains("hunter2") && created.to_string().contains("(sealed"), "{created}");
+    let (_, events) = api.get(&format!("/api/v1/events?since=seq:{}&kind=operator", before + 1)).await;
+    assert_eq!(events["items"].as_array().unwrap().len(), 1, "{events}");
+    let (_, events) = api.get("/api/v1/events?until=seq:3&limit=1000").await;
+    assert_eq!(events["items"].as_array().unwrap().len(), 3);
+    for (path, status, kind) in [
+        ("nodes?at=seq:100000", 404, "not-known"),
+        ("nodes?at=never", 400, "bad-request"),
+        ("nodes?at=seq:1&nodes=n1", 404, "no-such-node"),
+        ("diff", 400, "bad-request"),
+        ("diff?from=seq:0&nodes=n9", 404, "no-such-node"),
+        ("events?until=x", 400, "bad-request"),
+    ] {
+        let (got, problem) = api.get(&format!("/api/v1/{path}")).await;
+        assert_eq!(
+            (got.as_u16(), problem["type"].as_str()),
+            (status, Some(&*format!("urn:bootes:problem:{kind}"))),
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_health_page_tells_of_the_journal() {
+    let api = appliance().await;
+    api.post("/api/v1/apply", &description()).await;
+    let (status, health) = api.get("/api/v1/health").await;
+    assert_eq!((status, &health["status"]), (StatusCode::OK, &json!("ok")), "{health}");
+    assert_eq!((&health["journal"]["writing"], &health["journal"]["known_from_seq"]), (&json!("ok"), &json!(0)));
 }

@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use super::Shell;
 use super::client::{Lines, Query};
-use super::clock::Since;
 use super::error::{CliError, Status, tell};
 use super::nodes::Nodes;
 use super::output::{Format, FormatArgs};
 use super::table::{Table, printable};
-use crate::model::{FactSeq, UnixMs};
+use crate::model::{FactSeq, Moment, Place};
 use crate::port::document::{EventDocument, Items};
 
 /// Between two tries to reach an appliance that went away.
@@ -32,9 +31,13 @@ pub struct Args {
     /// Only of this kind: appliance, operator, dhcp, file, malformed, power, agent, outcome or engine.
     #[arg(long)]
     kind: Option<String>,
-    /// Only since then: how long ago (90s, 10m, 2h, 1d), or a time in UTC (2026-11-21T02:00:00Z).
-    #[arg(long, value_name = "TIME")]
-    since: Option<Since>,
+    /// Only since then: a time in UTC ('2026-11-21 02:00', or RFC 3339), how long ago (90s, -10m, '2h ago'), or a fact
+    /// (seq:123).
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    since: Option<Moment>,
+    /// Only until then.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, conflicts_with = "follow")]
+    until: Option<Moment>,
     /// At most so many, the newest ones; with --follow, of those that are past already.
     #[arg(long, value_name = "COUNT")]
     limit: Option<u32>,
@@ -71,17 +74,23 @@ const CATCH_UP_MAX: u32 = 100_000;
 /// How many past events are shown before those that come, when the command line does not say.
 const CONTEXT: u32 = 10;
 
-fn filter(args: &Args, since: Option<UnixMs>) -> Query {
+fn filter(args: &Args, since: Option<Place>) -> Query {
     let query = Query::default().with("nodes", args.nodes.as_ref()).with("kind", args.kind.as_ref());
-    query.with("since_ms", since.map(|at| at.0))
+    let query = match since {
+        Some(Place::At(at)) => query.with("since_ms", Some(at.0)),
+        Some(Place::Seq(seq)) => query.with("since", Some(Moment::Seq(seq))),
+        None => query,
+    };
+    query.with("until", args.until)
 }
 
 /// How long ago is meant by the appliance's clock, which its answers tell.
-async fn since(args: &Args, shell: &Shell) -> Result<Option<UnixMs>, CliError> {
+async fn since(args: &Args, shell: &Shell) -> Result<Option<Place>, CliError> {
     match args.since {
         None => Ok(None),
-        Some(Since::At(at)) => Ok(Some(at)),
-        Some(since @ Since::Ago(_)) => {
+        Some(Moment::At(at)) => Ok(Some(Place::At(at))),
+        Some(Moment::Seq(seq)) => Ok(Some(Place::Seq(seq))),
+        Some(since @ Moment::Ago(_)) => {
             let now = shell.api.get::<serde_json::Value>("/api/v1/version", &Query::default()).await?.now;
             Ok(Some(since.resolve(now)))
         }

@@ -11,7 +11,9 @@ use super::error::{CliError, Status, tell};
 use super::nodes::Nodes;
 use super::output::{FormatArgs, Structured};
 use super::table::{Cell, Table, Tone};
+use crate::model::Moment;
 use crate::port::document::{Items, MachineDocument, NodeDocument};
+use crate::port::history::PastNodes;
 
 /// Between two looks of `--watch`.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
@@ -38,6 +40,10 @@ pub struct NodesArgs {
     /// How the answer is printed.
     #[arg(short = 'o', long = "output", value_name = "FORMAT", value_enum, default_value = "table")]
     format: NodesFormat,
+    /// As it was then: a time in UTC ('2026-11-20 03:10', or RFC 3339), how long ago (10m, -10m, '10m ago'), or a fact
+    /// (seq:123).
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, conflicts_with = "watch")]
+    at: Option<Moment>,
     /// Look again every second: redraw on a terminal, else print what has changed.
     #[arg(long)]
     watch: bool,
@@ -70,6 +76,7 @@ impl NodesFormat {
 pub async fn run(command: Command, shell: &mut Shell) -> Result<Status, CliError> {
     match command {
         Command::Nodes(args) if args.watch => watch(&args, shell).await,
+        Command::Nodes(args) if args.at.is_some() => past(&args, shell).await,
         Command::Nodes(args) => {
             let nodes = ask(&args, shell).await?;
             match args.format.structured() {
@@ -88,6 +95,19 @@ pub async fn run(command: Command, shell: &mut Shell) -> Result<Status, CliError
 async fn ask(args: &NodesArgs, shell: &Shell) -> Result<Items<NodeDocument>, CliError> {
     let query = Query::default().with("nodes", args.nodes.as_ref());
     Ok(shell.api.get("/api/v1/nodes", &query).await?.document)
+}
+
+async fn past(args: &NodesArgs, shell: &mut Shell) -> Result<Status, CliError> {
+    let query = Query::default().with("nodes", args.nodes.as_ref()).with("at", args.at);
+    let nodes: PastNodes = shell.api.get("/api/v1/nodes", &query).await?.document;
+    match args.format.structured() {
+        Some(format) => shell.out.document(format, &nodes)?,
+        None => {
+            shell.out.table(&table(&nodes.items, args.format))?;
+            tell(&format!("as it was after fact {}, {}", nodes.as_of.seq.0, nodes.as_of.at));
+        }
+    }
+    Ok(Status::Done)
 }
 
 /// Looks again and again. An appliance that is started again meanwhile is waited for.

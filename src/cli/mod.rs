@@ -14,6 +14,7 @@ mod completion;
 mod connect;
 mod context;
 mod describe;
+mod diff;
 mod docs;
 mod error;
 mod events;
@@ -92,6 +93,8 @@ enum Command {
     Why(why::Args),
     /// Show the stages of nodes' last boots with their seconds.
     Timeline(timeline::Args),
+    /// Show what changed between two moments.
+    Diff(diff::Args),
     /// Show what happened, or follow it.
     Events(events::Args),
     /// Add, list or verify images in an image store on this machine.
@@ -169,6 +172,7 @@ async fn dispatch(cli: Cli) -> Result<Status, CliError> {
         Command::Release(args) => release::run(args, &mut shell).await,
         Command::Why(args) => why::run(args, &mut shell).await,
         Command::Timeline(args) => timeline::run(args, &mut shell).await,
+        Command::Diff(args) => diff::run(args, &mut shell).await,
         Command::Events(args) => events::run(args, &mut shell).await,
         Command::Image(command) => image::run(command, &mut shell).await,
         Command::Login(args) => login::run(args, &mut shell).await,

@@ -4,11 +4,11 @@ use clap::Subcommand;
 
 use super::Shell;
 use super::client::{Query, encoded};
-use super::clock::{Since, ago};
+use super::clock::ago;
 use super::error::{CliError, Status, tell};
 use super::output::FormatArgs;
 use super::table::{Cell, Table, Tone};
-use crate::model::{Name, NodeSet, Role};
+use crate::model::{Moment, Name, NodeSet, Role};
 use crate::port::access::{CallerDocument, CreatedToken, TokenDocument, TokenRequest};
 use crate::port::document::Items;
 
@@ -46,7 +46,7 @@ pub struct CreateArgs {
     nodes: Option<NodeSet>,
     /// After so long it is worthless (90d, 12h); without, never.
     #[arg(long, value_name = "DURATION")]
-    expires: Option<Since>,
+    expires: Option<Moment>,
     #[command(flatten)]
     format: FormatArgs,
 }
@@ -71,8 +71,8 @@ pub async fn run(command: Command, shell: &mut Shell) -> Result<Status, CliError
 async fn create(args: CreateArgs, shell: &mut Shell) -> Result<Status, CliError> {
     let expires_s = match args.expires {
         None => None,
-        Some(Since::Ago(ms)) => Some(ms / 1_000),
-        Some(Since::At(_)) => {
+        Some(Moment::Ago(ms)) => Some(ms / 1_000),
+        Some(Moment::At(_) | Moment::Seq(_)) => {
             return Err(CliError::Usage("--expires is a duration: write it as in 12h or 90d".to_owned()));
         }
     };

@@ -14,6 +14,7 @@ use super::field::{Document, Field, Table};
 use super::keys::appliance as keys;
 use super::source::Source;
 use super::suggest;
+use crate::journal::KeepPolicy;
 use crate::plan::Policy;
 
 /// Bytes of an interface's name (`IFNAMSIZ`, less the end mark).
@@ -44,6 +45,8 @@ pub struct Appliance {
     pub images_store: PathBuf,
     /// The time between two looks at each machine's power.
     pub power_poll: Duration,
+    /// Snapshots, and how far back the past is kept.
+    pub journal: KeepPolicy,
     /// Retries and timeouts.
     pub engine: Engine,
 }
@@ -160,6 +163,7 @@ impl Appliance {
             None => state_dir.join("images"),
         };
         let power_poll = Duration::from_secs(root.section(&keys::POWER)?.number(&keys::POLL_S)?);
+        let journal = journal(&root.section(&keys::JOURNAL)?)?;
         let engine = engine(&root.section(&keys::ENGINE)?)?;
         Ok(Appliance {
             state_dir,
@@ -172,6 +176,7 @@ impl Appliance {
             boot,
             images_store,
             power_poll,
+            journal,
             engine,
         })
     }
@@ -283,6 +288,14 @@ fn arguments(field: &Field) -> Result<Vec<String>, ConfigError> {
         Ok(text.to_owned())
     };
     field.items()?.iter().map(argument).collect()
+}
+
+fn journal(table: &Table) -> Result<KeepPolicy, ConfigError> {
+    Ok(KeepPolicy {
+        snapshot_every_facts: table.number(&keys::SNAPSHOT_EVERY_FACTS)?,
+        keep_days: Some(table.number(&keys::KEEP_DAYS)?),
+        keep_facts: Some(table.number(&keys::KEEP_FACTS)?),
+    })
 }
 
 fn engine(table: &Table) -> Result<Engine, ConfigError> {

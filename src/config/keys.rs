@@ -160,6 +160,12 @@ pub mod appliance {
     pub const BOOT: Key = key("boot", Kind::Table(&BOOT_SECTION), Required, "what machines boot");
     pub const IMAGES: Key = key("images", Kind::Table(&IMAGES_SECTION), Else("its defaults"), "the image store");
     pub const POWER: Key = key("power", Kind::Table(&POWER_SECTION), Else("its defaults"), "power control");
+    pub const JOURNAL: Key = key(
+        "journal",
+        Kind::Table(&JOURNAL_SECTION),
+        Else("its defaults"),
+        "snapshots of the state, and how far back the past is kept",
+    );
     pub const ENGINE: Key = key("engine", Kind::Table(&ENGINE_SECTION), Else("its defaults"), "retries and timeouts");
 
     pub const INTERFACES: Key =
@@ -229,6 +235,24 @@ pub mod appliance {
         Else("those declared"),
         "seconds after which a step is taken for failed, by mutation",
     );
+    pub const SNAPSHOT_EVERY_FACTS: Key = key(
+        "snapshot_every_facts",
+        Kind::Number { min: 100, max: 10_000_000 },
+        Number(50_000),
+        "facts between two snapshots; fewer make a start and a look into the past quicker and the file larger",
+    );
+    pub const KEEP_DAYS: Key = key(
+        "keep_days",
+        Kind::Number { min: 1, max: 36_500 },
+        Number(90),
+        "days that facts are kept; older ones are pruned once two snapshots cover them",
+    );
+    pub const KEEP_FACTS: Key = key(
+        "keep_facts",
+        Kind::Number { min: 1_000, max: 1_000_000_000 },
+        Number(10_000_000),
+        "facts that are kept; what is more is pruned once two snapshots cover it",
+    );
     /// One timeout.
     pub const TIMEOUT_KIND: Kind = PAUSE;
 
@@ -247,11 +271,14 @@ pub mod appliance {
     static ENGINE_SECTION: Section =
         Section { title: "[engine]", prefix: "engine", keys: &[RETRY_BUDGET, BACKOFF_BASE_S, BACKOFF_MAX_S, TIMEOUTS] };
 
+    static JOURNAL_SECTION: Section =
+        Section { title: "[journal]", prefix: "journal", keys: &[SNAPSHOT_EVERY_FACTS, KEEP_DAYS, KEEP_FACTS] };
+
     /// All of it.
     pub static ROOT: Section = Section {
         title: "appliance.toml",
         prefix: "",
-        keys: &[STATE_DIR, DHCP, TFTP, HTTP, AGENTS, API, BOOT, IMAGES, POWER, ENGINE],
+        keys: &[STATE_DIR, DHCP, TFTP, HTTP, AGENTS, API, BOOT, IMAGES, POWER, JOURNAL, ENGINE],
     };
 }
 

@@ -20,10 +20,11 @@ use tokio_util::sync::CancellationToken;
 
 use self::core::{Core, Turn};
 use crate::fact::{ApplianceFact, Fact, FailReason, OutcomeFact, Stamped};
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Journal, JournalError, Recovered};
 use crate::model::limits::FACTS_PER_COMMIT_MAX;
 use crate::model::{FactSeq, UnixMs};
 use crate::plan::{Graph, Planner, Policy};
+use crate::port::health::JournalHealth;
 use crate::port::{Action, FactReceiver, Submission, SubmitError};
 use crate::state::State;
 
@@ -48,6 +49,10 @@ pub fn now() -> UnixMs {
 pub struct Engine {
     core: Core,
     journal: Journal,
+    /// What a start found to be said about the journal; it is journaled after the start itself.
+    notes: Vec<ApplianceFact>,
+    /// Facts that nobody waited for, of turns that the journal refused.
+    lost: u64,
     snapshots: watch::Sender<Arc<State>>,
     feed: broadcast::Sender<Arc<Stamped<Fact>>>,
     modules: HashMap<Arc<str>, mpsc::Sender<Action>>,
@@ -60,13 +65,12 @@ impl Engine {
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub fn replay(journal: Journal, graph: Graph, policy: Policy) -> Result<Self, JournalError> {
-        let mut state = State::default();
-        journal.replay(|stamped| state.apply(&stamped))?;
+    pub fn replay(mut journal: Journal, graph: Graph, policy: Policy) -> Result<Self, JournalError> {
+        let Recovered { state, notes, .. } = journal.recover()?;
         let snapshots = watch::Sender::new(Arc::new(state.clone()));
         let core = Core::new(state, Planner::new(graph), policy);
         let feed = broadcast::Sender::new(FEED_BACKLOG_MAX);
-        Ok(Engine { core, journal, snapshots, feed, modules: HashMap::new() })
+        Ok(Engine { core, journal, notes, lost: 0, snapshots, feed, modules: HashMap::new() })
     }
 
     /// The snapshots that the engine publishes.
@@ -81,6 +85,12 @@ impl Engine {
         self.feed.clone()
     }
 
+    /// How the journal does.
+    #[must_use]
+    pub fn journal_health(&self) -> watch::Receiver<JournalHealth> {
+        self.journal.health()
+    }
+
     /// Where the actions for a module go.
     pub fn add_module(&mut self, name: &str, actions: mpsc::Sender<Action>) {
         self.modules.insert(name.into(), actions);
@@ -90,6 +100,7 @@ impl Engine {
     pub async fn run(mut self, mut facts: FactReceiver, shutdown: CancellationToken) {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let mut leftover = vec![Fact::Appliance(ApplianceFact::Started { version })];
+        leftover.extend(self.notes.drain(..).map(Fact::Appliance));
         let mut batch = Vec::new();
         loop {
             match self.turn(std::mem::take(&mut leftover), std::mem::take(&mut batch), &facts) {
@@ -97,10 +108,24 @@ impl Engine {
                 Err(refused) => {
                     // Nobody else will say again what the engine itself had to say, the start above all.
                     leftover = refused;
+                    if !leftover
+                        .iter()
+                        .any(|fact| matches!(fact, Fact::Appliance(ApplianceFact::JournalRefused { .. })))
+                    {
+                        // It also makes the engine try until there is space, although nobody sends anything.
+                        leftover.push(Fact::Appliance(ApplianceFact::JournalRefused { since: now() }));
+                    }
                     tokio::time::sleep(Duration::from_millis(RETRY_AFTER_REFUSAL_MS)).await;
+                    // Whoever waits for the journal's word meanwhile gets it with the next try.
+                    while batch.len() < FACTS_PER_COMMIT_MAX
+                        && let Ok(submission) = facts.queue.try_recv()
+                    {
+                        batch.push(submission);
+                    }
                 }
             }
-            if !leftover.is_empty() {
+            let waiting = !leftover.is_empty() || !batch.is_empty();
+            if waiting && !shutdown.is_cancelled() {
                 continue;
             }
             let pause =
@@ -128,18 +153,23 @@ impl Engine {
     fn turn(&mut self, first: Vec<Fact>, batch: Vec<Submission>, queue: &FactReceiver) -> Result<Vec<Fact>, Vec<Fact>> {
         let mut taken = first.clone();
         let mut acks: Vec<Ack> = Vec::new();
-        match queue.take_dropped() {
-            0 => {}
-            count => taken.push(Fact::Appliance(ApplianceFact::FactsDropped { count })),
+        let dropped = queue.take_dropped() + std::mem::take(&mut self.lost);
+        if dropped > 0 {
+            taken.push(Fact::Appliance(ApplianceFact::FactsDropped { count: dropped }));
         }
+        let mut unwaited = 0;
         for submission in batch {
+            if submission.ack.is_none() {
+                unwaited += submission.facts.len() as u64;
+            }
             taken.extend(submission.facts);
             acks.extend(submission.ack);
         }
         let before = self.core.state().clone();
         let turn = self.core.turn(now(), taken);
         if let Err(error) = self.journal.append(&turn.stamped) {
-            tracing::error!(%error, "the journal refused a turn; nothing of it has happened");
+            tracing::warn!(%error, "the journal refused a turn; nothing of it has happened");
+            self.lost = dropped + unwaited;
             self.core.take_back(before, &turn, now().plus(RETRY_AFTER_REFUSAL_MS));
             for ack in acks {
                 let refusal = SubmitError::NotDurable { detail: error.to_string() };
@@ -152,7 +182,8 @@ impl Engine {
     }
 
     fn publish(&mut self, turn: Turn, acks: Vec<Ack>) -> Vec<Fact> {
-        if !turn.stamped.is_empty() {
+        if let Some(last) = turn.stamped.last() {
+            self.journal.keep(self.core.state(), last.at);
             self.snapshots.send_replace(Arc::new(self.core.state().clone()));
         }
         for stamped in turn.stamped {

@@ -70,6 +70,23 @@ pub enum ApplianceFact {
         /// How many since the last such fact.
         count: u64,
     },
+    /// The journal takes facts again: from a time until this fact it took none, and what nobody waited for is lost.
+    JournalRefused {
+        /// When the first fact was refused.
+        since: UnixMs,
+    },
+    /// The journal's end was damaged, or its file was, and what came after the last good record was cut off.
+    JournalCut {
+        /// The last good record; what is believed is what it and those before it tell.
+        last_good: FactSeq,
+        /// How many records were cut off, where they could be counted.
+        #[serde(default)]
+        records: Option<u64>,
+        /// What was wrong.
+        reason: String,
+        /// Where the cut-off bytes are now, within the state directory.
+        kept_in: String,
+    },
 }
 
 /// A fact with its place in the journal and the time at which the engine took it.
@@ -128,6 +145,13 @@ impl Fact {
             Fact::Appliance(ApplianceFact::Stopped) => "appliance stopped".into(),
             Fact::Appliance(ApplianceFact::FactsDropped { count }) => {
                 format!("{count} facts were lost: the queue was full")
+            }
+            Fact::Appliance(ApplianceFact::JournalRefused { since }) => {
+                format!("the journal takes facts again; it had taken none since {since}")
+            }
+            Fact::Appliance(ApplianceFact::JournalCut { last_good, records, reason, kept_in }) => {
+                let count = records.map_or_else(String::new, |records| format!("{records} records "));
+                format!("the journal was cut {count}after fact {}: {reason}; kept in {kept_in}", last_good.0)
             }
             Fact::Operator(fact) => fact.sentence(),
             Fact::Dhcp(fact) => fact.sentence(),

@@ -2,29 +2,56 @@
 //!
 //! One writer (the engine) appends batches, each one transaction with `synchronous=FULL`: a batch is on the disk
 //! when [`Journal::append`] returns, or not there at all. Readers have connections of their own and never block
-//! the writer (WAL). Facts are stored as JSON, so that a journal can be read with the `sqlite3` command at three
-//! in the morning.
+//! the writer (WAL). Every record has a checksum; a start takes the newest good snapshot and the facts after it, and cuts
+//! off a damaged end at the last good record, so a crash at any instant leaves a prefix of what was appended.
+//! A thread writes snapshots and prunes what is old ([`keeper`]); the past can be asked for ([`travel`]).
 //!
-//! Absent on purpose: snapshots and retention are not there yet; a start reads every fact.
+//! | file | holds |
+//! | --- | --- |
+//! | `codec` | records and snapshots as bytes, pure |
+//! | `tables` | the SQLite tables and connections |
+//! | `fold` | newest good snapshot and the facts after it, to a state |
+//! | `recover`, `salvage` | a damaged end; a damaged file |
+//! | `keeper` | snapshots, retention, a look through the whole file |
+//! | `by_node` | which facts are about a node, noted many at a time |
+//! | `read`, `travel` | facts by filter; the state as it was |
+//! | `memory` | the same records in memory |
+//!
+//! Absent on purpose: a reserve of disk space. Nothing needs to be written for the journal to go on once there is space.
 
-use std::path::{Path, PathBuf};
-
-use rusqlite::types::ToSql;
-use rusqlite::{Connection, OpenFlags, params};
-use thiserror::Error;
-
-use crate::fact::{Fact, Stamped};
-use crate::model::{FactSeq, NodeId, UnixMs};
-
+mod by_node;
+pub mod codec;
+mod fold;
+mod keeper;
+pub mod memory;
+mod read;
+mod recover;
+mod salvage;
+mod tables;
 #[cfg(test)]
 mod tests;
+mod travel;
 
-/// The journal's file in the state directory.
-pub const FILE_NAME: &str = "journal.sqlite";
-/// Written into the file's header, so that another SQLite file is not taken for a journal.
-const APPLICATION_ID: i32 = 0x626f_6f74;
-/// The version of the tables.
-const TABLES_VERSION: i32 = 1;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rusqlite::{Connection, ErrorCode};
+use thiserror::Error;
+use tokio::sync::watch;
+
+pub use self::read::{Filter, JournalReader, Keep};
+pub use self::recover::Recovered;
+pub use self::tables::FILE_NAME;
+pub use self::travel::Past;
+
+use self::codec::{Damage, EncodeError, Record};
+use self::keeper::{Keeper, Snapshot, Taken};
+use self::travel::Known;
+use crate::fact::{ApplianceFact, Fact, Stamped};
+use crate::model::{FactSeq, Place, UnixMs};
+use crate::port::health::{JournalHealth, Writing};
+use crate::state::State;
 
 /// What went wrong with the journal.
 #[derive(Debug, Error)]
@@ -45,6 +72,14 @@ pub enum JournalError {
         /// What was found.
         found: String,
     },
+    /// A file of the state directory could not be moved or removed.
+    #[error("the journal's files in {} could not be put in order: {source}; check that the state directory is writable", path.display())]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
     /// Facts could not be written.
     #[error("the journal could not be written: {source}; check the free space of the state directory")]
     Append {
@@ -52,56 +87,173 @@ pub enum JournalError {
         source: rusqlite::Error,
     },
     /// Facts could not be read.
-    #[error("the journal could not be read: {source}")]
+    #[error("the journal could not be read: {source}; restart the appliance, which saves what can be read")]
     Read {
         /// The cause.
         source: rusqlite::Error,
     },
-    /// A record makes no sense.
+    /// A record on the way to what was asked for is damaged.
     #[error(
-        "record {seq} of the journal is damaged: {detail}; restore the state directory from a copy, or remove the records from {seq} on with sqlite3"
+        "record {seq} of the journal is damaged ({damage}), so what was after it cannot be known; ask for an earlier time, or for one after the next snapshot"
     )]
     Damaged {
         /// The record.
         seq: u64,
         /// What is wrong with it.
-        detail: String,
+        damage: Damage,
     },
-    /// A fact could not be encoded.
-    #[error("a fact could not be encoded: {source}")]
+    /// Facts were pruned and no snapshot stands for them.
+    #[error(
+        "the journal begins with fact {first}, and no snapshot of what was before it can be read; restore the state directory from a copy"
+    )]
+    NoSnapshot {
+        /// The first fact.
+        first: u64,
+    },
+    /// Nothing of a damaged file can be read.
+    #[error("nothing can be read of the journal {} ({damage}); restore the state directory from a copy, or move the file away to begin anew", path.display())]
+    Lost {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        damage: String,
+    },
+    /// A place before everything that is known.
+    #[error(
+        "the journal no longer knows {place}: it goes back to fact {seq}, {at}; '[journal] keep_days' and 'keep_facts' say how far it goes"
+    )]
+    TooEarly {
+        /// What was asked for.
+        place: Place,
+        /// The earliest fact after which the state is known.
+        seq: u64,
+        /// When it was taken.
+        at: UnixMs,
+    },
+    /// A fact that there is not yet.
+    #[error("there is no fact {seq} yet; the last one is {last}")]
+    NotYet {
+        /// What was asked for.
+        seq: u64,
+        /// The last fact.
+        last: u64,
+    },
+    /// A fact or a state could not be encoded.
+    #[error("a fact or the state could not be encoded: {source}")]
     Encode {
         /// The cause.
-        source: serde_json::Error,
+        source: EncodeError,
     },
+    /// The keeper's thread could not be started.
+    #[error("the journal's keeper could not be started: {source}; check the limit of processes")]
+    Thread {
+        /// The cause.
+        source: io::Error,
+    },
+}
+
+impl JournalError {
+    fn is_damage(&self) -> bool {
+        match self {
+            JournalError::Open { source, .. } | JournalError::Append { source } | JournalError::Read { source } => {
+                tables::is_damage(source)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// How often a snapshot is written, and how long facts are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeepPolicy {
+    /// Facts between two snapshots.
+    pub snapshot_every_facts: u64,
+    /// Days that a fact is kept; nothing for any time.
+    pub keep_days: Option<u64>,
+    /// Facts that are kept; nothing for any number.
+    pub keep_facts: Option<u64>,
+}
+
+impl Default for KeepPolicy {
+    fn default() -> Self {
+        KeepPolicy { snapshot_every_facts: 50_000, keep_days: None, keep_facts: None }
+    }
 }
 
 /// The writer's side.
 #[derive(Debug)]
 pub struct Journal {
+    dir: PathBuf,
+    policy: KeepPolicy,
+    /// Before the connection, so that the one that is closed last is not the one that is interrupted: closing it moves the
+    /// log into the file.
+    keeper: Option<Keeper>,
     connection: Connection,
+    /// The last fact of the newest snapshot that was written or is being written.
+    snapshot_seq: u64,
+    /// Up to which fact the keeper has been asked to note the nodes.
+    noted_seq: u64,
+    health: Arc<watch::Sender<JournalHealth>>,
 }
 
 impl Journal {
-    /// Opens the journal in `dir`, making it when it is not there.
+    /// Opens the journal in `dir`, making it when it is not there. Its snapshots and retention are the default's.
     ///
     /// # Errors
-    /// When the file cannot be opened or made, or is no journal of this version.
+    /// As [`Journal::open_with`].
     pub fn open(dir: &Path) -> Result<Self, JournalError> {
-        let path = dir.join(FILE_NAME);
-        let failed = |source| JournalError::Open { path: path.clone(), source };
-        let connection = Connection::open(&path).map_err(failed)?;
-        let id: i32 = connection.pragma_query_value(None, "application_id", |r| r.get(0)).map_err(failed)?;
-        let version: i32 = connection.pragma_query_value(None, "user_version", |r| r.get(0)).map_err(failed)?;
-        match (id, version) {
-            (APPLICATION_ID, TABLES_VERSION) => {}
-            (0, 0) => connection.execute_batch(TABLES).map_err(failed)?,
-            _ => {
-                let found = format!("application id {id:#x}, version {version}");
-                return Err(JournalError::NotAJournal { path, found });
+        Journal::open_with(dir, KeepPolicy::default())
+    }
+
+    /// Opens the journal in `dir`, making it when it is not there, and saving what can be read when it is damaged.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or made, is no journal of this version, or nothing of it can be read.
+    pub fn open_with(dir: &Path, policy: KeepPolicy) -> Result<Self, JournalError> {
+        salvage::finish(dir)?;
+        let connection = match open_sound(dir) {
+            Err(error) if error.is_damage() && is_sqlite(&tables::path_in(dir)) => {
+                salvage::salvage(dir, &error.to_string())?;
+                tables::open_writer(&tables::path_in(dir))?
             }
-        }
-        connection.execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;").map_err(failed)?;
-        Ok(Journal { connection })
+            opened => opened?,
+        };
+        let health = Arc::new(watch::Sender::new(JournalHealth::default()));
+        Ok(Journal { dir: dir.to_owned(), policy, keeper: None, connection, snapshot_seq: 0, noted_seq: 0, health })
+    }
+
+    /// The state as the journal holds it. A damaged end is cut off; snapshots are written from now on.
+    ///
+    /// # Errors
+    /// When the journal cannot be read, or not be put in order.
+    pub fn recover(&mut self) -> Result<Recovered, JournalError> {
+        let recovered = match recover::recover(&mut self.connection) {
+            Err(error) if error.is_damage() => {
+                let nothing = Connection::open_in_memory().map_err(|source| JournalError::Read { source })?;
+                drop(std::mem::replace(&mut self.connection, nothing));
+                salvage::salvage(&self.dir, &error.to_string())?;
+                self.connection = tables::open_writer(&tables::path_in(&self.dir))?;
+                recover::recover(&mut self.connection)?
+            }
+            recovered => recovered?,
+        };
+        let failed = |source| JournalError::Read { source };
+        let newest = tables::snapshots(&self.connection, i64::MAX.unsigned_abs()).map_err(failed)?.first().copied();
+        let known = Known::of(&self.connection).map_err(failed)?;
+        let cuts = recover::cuts(&self.connection).map_err(failed)?;
+        self.snapshot_seq = newest.map_or(0, |head| head.seq);
+        self.noted_seq = by_node::noted(&self.connection).map_err(failed)?;
+        self.health.send_replace(JournalHealth {
+            last_seq: recovered.state.seq,
+            known_from_seq: FactSeq(known.from),
+            known_from: (known.from > 0).then_some(UnixMs(known.from_at_ms)),
+            snapshot_seq: newest.map(|head| FactSeq(head.seq)),
+            snapshot_at: newest.map(|head| UnixMs(head.at_ms)),
+            cuts,
+            ..JournalHealth::default()
+        });
+        self.keeper = Some(Keeper::start(&self.dir, self.policy, self.health.clone())?);
+        Ok(recovered)
     }
 
     /// Appends a batch; it is durable when this returns.
@@ -109,160 +261,110 @@ impl Journal {
     /// # Errors
     /// When it could not be stored; none of it is in the journal then.
     pub fn append(&mut self, batch: &[Stamped<Fact>]) -> Result<(), JournalError> {
+        let Some(last) = batch.last() else { return Ok(()) };
+        let appended = self.store(batch);
+        match &appended {
+            Ok(()) => self.note_success(last.seq),
+            Err(error) => self.note_refusal(error, last.at),
+        }
+        appended
+    }
+
+    fn store(&mut self, batch: &[Stamped<Fact>]) -> Result<(), JournalError> {
         let failed = |source| JournalError::Append { source };
         let transaction = self.connection.transaction().map_err(failed)?;
-        {
-            let mut insert = transaction
-                .prepare_cached("INSERT INTO facts (seq, at_ms, node, kind, fact) VALUES (?1, ?2, ?3, ?4, ?5)")
-                .map_err(failed)?;
-            for stamped in batch {
-                let text = serde_json::to_string(&stamped.fact).map_err(|source| JournalError::Encode { source })?;
-                let node = stamped.fact.node().map(|n| n.to_string());
-                insert
-                    .execute(params![stored(stamped.seq.0), stored(stamped.at.0), node, stamped.fact.kind(), text])
-                    .map_err(failed)?;
+        for stamped in batch {
+            let record = Record::of(stamped).map_err(|source| JournalError::Encode { source })?;
+            tables::insert(&transaction, &record).map_err(failed)?;
+            if matches!(stamped.fact, Fact::Appliance(ApplianceFact::JournalCut { .. })) {
+                recover::told(&transaction).map_err(failed)?;
             }
         }
         transaction.commit().map_err(failed)
     }
 
-    /// Hands every fact to `take`, in order.
-    ///
-    /// # Errors
-    /// When a record cannot be read, makes no sense, or is missing.
-    pub fn replay(&self, mut take: impl FnMut(Stamped<Fact>)) -> Result<(), JournalError> {
-        let mut expected = 1;
-        each(&self.connection, "SELECT seq, at_ms, fact FROM facts ORDER BY seq", &[], |stamped| {
-            if stamped.seq.0 != expected {
-                let detail = format!("it follows record {}", expected - 1);
-                return Err(JournalError::Damaged { seq: stamped.seq.0, detail });
+    fn note_success(&self, last: FactSeq) {
+        self.health.send_if_modified(|health| {
+            if health.writing != Writing::Ok {
+                tracing::info!("the journal takes facts again");
+                (health.writing, health.detail, health.refusing_since) = (Writing::Ok, None, None);
             }
-            expected += 1;
-            take(stamped);
-            Ok(())
-        })
-    }
-}
-
-const TABLES: &str = "
-    PRAGMA application_id=1651470196;
-    PRAGMA user_version=1;
-    CREATE TABLE facts (
-        seq INTEGER PRIMARY KEY,
-        at_ms INTEGER NOT NULL,
-        node TEXT,
-        kind TEXT NOT NULL,
-        fact TEXT NOT NULL
-    );
-    CREATE INDEX facts_by_node ON facts (node, seq) WHERE node IS NOT NULL;
-";
-
-/// Which facts to read.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// Only facts about these nodes; empty for all.
-    pub nodes: Vec<NodeId>,
-    /// Only facts of this kind.
-    pub kind: Option<String>,
-    /// Only facts after this one.
-    pub after: FactSeq,
-    /// Only facts from this time on.
-    pub since: UnixMs,
-    /// At most this many.
-    pub limit: usize,
-    /// Which ones, when there are more.
-    pub keep: Keep,
-}
-
-/// Which facts are kept when more pass a filter than are asked for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Keep {
-    /// The newest.
-    #[default]
-    Newest,
-    /// The oldest, to go on from there.
-    Oldest,
-}
-
-/// A reader's side: a connection of its own, which only reads.
-#[derive(Debug)]
-pub struct JournalReader {
-    connection: Connection,
-}
-
-impl JournalReader {
-    /// Opens the journal in `dir` for reading.
-    ///
-    /// # Errors
-    /// When there is none, or it cannot be opened.
-    pub fn open(dir: &Path) -> Result<Self, JournalError> {
-        let path = dir.join(FILE_NAME);
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection =
-            Connection::open_with_flags(&path, flags).map_err(|source| JournalError::Open { path, source })?;
-        Ok(JournalReader { connection })
+            health.last_seq = last;
+            true
+        });
     }
 
-    /// The facts that pass `filter`, oldest first.
-    ///
-    /// # Errors
-    /// When a record cannot be read or makes no sense.
-    pub fn read(&self, filter: &Filter) -> Result<Vec<Stamped<Fact>>, JournalError> {
-        let mut sql = String::from("SELECT seq, at_ms, fact FROM facts WHERE seq > ?1 AND at_ms >= ?2");
-        let nodes: Vec<String> = filter.nodes.iter().map(ToString::to_string).collect();
-        let (after, since) = (stored(filter.after.0), stored(filter.since.0));
-        let mut values: Vec<&dyn ToSql> = vec![&after, &since];
-        if let Some(kind) = &filter.kind {
-            values.push(kind);
-            sql.push_str(&format!(" AND kind = ?{}", values.len()));
-        }
-        if !nodes.is_empty() {
-            let places: Vec<String> = nodes
-                .iter()
-                .map(|node| {
-                    values.push(node);
-                    format!("?{}", values.len())
-                })
-                .collect();
-            sql.push_str(&format!(" AND node IN ({})", places.join(",")));
-        }
-        let order = match filter.keep {
-            Keep::Newest => "DESC",
-            Keep::Oldest => "ASC",
+    fn note_refusal(&self, error: &JournalError, at: UnixMs) {
+        let writing = match error {
+            JournalError::Append { source } => refusal(source),
+            _ => Writing::Failing,
         };
-        sql.push_str(&format!(" ORDER BY seq {order} LIMIT {}", filter.limit));
-        let mut found = Vec::new();
-        each(&self.connection, &sql, &values, |stamped| {
-            found.push(stamped);
-            Ok(())
-        })?;
-        found.sort_by_key(|stamped: &Stamped<Fact>| stamped.seq);
-        Ok(found)
+        if writing == Writing::Damaged {
+            salvage::ask_for_check(&self.dir);
+        }
+        self.health.send_modify(|health| {
+            if health.writing != writing {
+                let advice = writing.advice().unwrap_or_default();
+                tracing::error!(%error, advice, "the journal takes no facts");
+            }
+            health.writing = writing;
+            health.detail = writing.advice().map(|advice| format!("{advice} ({error})"));
+            health.refusing_since.get_or_insert(at);
+        });
+    }
+
+    /// Hands `state`, whose last fact was taken at `at`, over to be written as a snapshot when one is due. Costs a
+    /// pointer: the writing is done elsewhere.
+    pub fn keep(&mut self, state: &State, at: UnixMs) {
+        let seq = state.seq.0;
+        let snapshot = match seq.saturating_sub(self.snapshot_seq) >= self.policy.snapshot_every_facts {
+            true => Snapshot::Due,
+            false if seq.saturating_sub(self.noted_seq) >= by_node::FACTS_AT_ONCE => Snapshot::NotDue,
+            false => return,
+        };
+        if self.keeper.as_ref().map(|keeper| keeper.offer(state, at, snapshot)) == Some(Taken::Yes) {
+            self.noted_seq = seq;
+            if snapshot == Snapshot::Due {
+                self.snapshot_seq = seq;
+            }
+        }
+    }
+
+    /// How the journal does, now and from now on.
+    #[must_use]
+    pub fn health(&self) -> watch::Receiver<JournalHealth> {
+        self.health.subscribe()
     }
 }
 
-/// SQLite's integers are signed; neither sequence numbers nor times come near the bound.
-fn stored(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
+/// What a refusal of SQLite's means.
+fn refusal(error: &rusqlite::Error) -> Writing {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => Writing::Full,
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Writing::Damaged,
+        _ => Writing::Failing,
+    }
 }
 
-fn each(
-    connection: &Connection,
-    sql: &str,
-    values: &[&dyn ToSql],
-    mut take: impl FnMut(Stamped<Fact>) -> Result<(), JournalError>,
-) -> Result<(), JournalError> {
-    let failed = |source| JournalError::Read { source };
-    let mut statement = connection.prepare(sql).map_err(failed)?;
-    let mut rows = statement.query(values).map_err(failed)?;
-    while let Some(row) = rows.next().map_err(failed)? {
-        let seq = row.get::<_, i64>(0).map_err(failed)?.unsigned_abs();
-        let at = row.get::<_, i64>(1).map_err(failed)?.unsigned_abs();
-        let text = row.get_ref(2).map_err(failed)?;
-        let damaged = |detail: String| JournalError::Damaged { seq, detail };
-        let text = text.as_str().map_err(|e| damaged(e.to_string()))?;
-        let fact = serde_json::from_str(text).map_err(|e| damaged(e.to_string()))?;
-        take(Stamped { seq: FactSeq(seq), at: UnixMs(at), fact })?;
+/// Opens the file, and looks through it where damage was met before. That pages are missing at its end SQLite says itself.
+fn open_sound(dir: &Path) -> Result<Connection, JournalError> {
+    let path = tables::path_in(dir);
+    let failed = |source| JournalError::Open { path: path.clone(), source };
+    let connection = tables::open_writer(&path)?;
+    if salvage::check_is_wanted(dir) {
+        if let Some(damage) = salvage::structure(&connection).map_err(failed)? {
+            let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+            return Err(failed(rusqlite::Error::SqliteFailure(code, Some(damage))));
+        }
+        salvage::checked(dir)?;
     }
-    Ok(())
+    Ok(connection)
+}
+
+/// A file that is no database at all is somebody else's, and not a damaged journal.
+fn is_sqlite(path: &Path) -> bool {
+    use std::io::Read;
+    let mut head = [0; 16];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut head));
+    read.is_ok() && &head == b"SQLite format 3\0"
 }

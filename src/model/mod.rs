@@ -12,6 +12,7 @@ pub mod hardware;
 pub mod ids;
 pub mod limits;
 pub mod mac;
+pub mod moment;
 pub mod mutation;
 pub mod nodeset;
 pub mod schema;
@@ -25,6 +26,7 @@ pub use cluster::{
 pub use digest::{Digest, DigestError, Digester};
 pub use ids::{FactSeq, Generation, Name, NodeId, Revision, UnixMs};
 pub use mac::Mac;
+pub use moment::{Moment, MomentError, Place};
 pub use mutation::{Guard, Mutation};
 pub use nodeset::NodeSet;
 pub use schema::{Extension, Schema, VarError, VarType, VariableSpec};

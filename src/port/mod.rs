@@ -7,6 +7,8 @@
 
 pub mod access;
 pub mod document;
+pub mod health;
+pub mod history;
 pub mod many;
 
 use std::sync::Arc;

@@ -8,6 +8,7 @@
 
 mod agent;
 mod boot;
+pub mod compare;
 mod control;
 mod engine;
 mod inventory;

@@ -4,14 +4,18 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
-use bootes::model::{BmcSpec, CakeSpec, Digest, FactSeq, ImagePin, NodeId, NodeSet, NodeSpec, Role, Sealed, UnixMs};
+use bootes::model::{
+    BmcSpec, CakeSpec, Digest, FactSeq, ImagePin, Moment, NodeId, NodeSet, NodeSpec, Place, Role, Sealed, UnixMs,
+};
 use bootes::plan::{Description, Planner, diff, why};
 use bootes::port::access::{CertificateDocument, CreatedToken, TokenDocument};
 use bootes::port::document::{
     Accepted, ApplyAnswer, ApplyRequest, EventDocument, Items, MachineDocument, NodeDocument, PowerDocument, Problem,
 };
+use bootes::port::history::{DiffDocument, PastNodes, PlaceDocument};
 use bootes::port::many::{Part, TimelinesDocument, WhyDocument};
-use bootes::state::Node;
+use bootes::state::compare::compare;
+use bootes::state::{Node, State};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -90,7 +94,7 @@ async fn answer(cluster: &Cluster, noted: &Mutex<Vec<String>>, request: Request<
 
 fn pair(word: &str) -> Option<(String, String)> {
     let (name, value) = word.split_once('=')?;
-    let plain = value.replace("%5B", "[").replace("%5D", "]").replace("%2C", ",");
+    let plain = value.replace("%5B", "[").replace("%5D", "]").replace("%2C", ",").replace("%3A", ":");
     Some((name.to_owned(), plain))
 }
 
@@ -102,8 +106,35 @@ fn problem(status: u16, kind: &str, detail: String) -> Problem {
     Problem { kind: format!("urn:bootes:problem:{kind}"), title: kind.to_owned(), status, detail }
 }
 
+/// The state as it was, folded from the journal.
+fn past(cluster: &Cluster, moment: Option<&str>) -> Result<(State, UnixMs), Problem> {
+    let place = moment.map(|text| text.parse::<Moment>().unwrap().resolve(cluster.now));
+    let (mut state, mut at) = (State::default(), UnixMs(0));
+    for stamped in &cluster.journal {
+        let in_it = match place {
+            None => true,
+            Some(Place::At(at)) => stamped.at <= at,
+            Some(Place::Seq(seq)) => stamped.seq <= seq,
+        };
+        if in_it {
+            state.apply(stamped);
+            at = stamped.at;
+        }
+    }
+    match place {
+        Some(Place::Seq(seq)) if seq > state.seq => {
+            let detail = format!("there is no fact {} yet; the last one is {}", seq.0, state.seq.0);
+            Err(problem(404, "not-known", detail))
+        }
+        _ => Ok((state, at)),
+    }
+}
+
 fn nodes(cluster: &Cluster, set: Option<&str>) -> Result<Vec<Arc<Node>>, Problem> {
-    let state = cluster.core.state();
+    nodes_of(cluster.core.state(), set)
+}
+
+fn nodes_of(state: &State, set: Option<&str>) -> Result<Vec<Arc<Node>>, Problem> {
     let Some(set) = set else {
         return Ok(state.by_name.values().map(|id| state.node(*id).unwrap().clone()).collect());
     };
@@ -134,6 +165,23 @@ fn route<'a>(
     let part = || get("only").map_or(Part::Both, |word| word.parse().unwrap());
     match path {
         "/api/v1/version" => text(&json!({ "version": "0.1.0" })),
+        "/api/v1/nodes" if get("at").is_some() => {
+            let past = past(cluster, get("at"))?;
+            let items = nodes_of(&past.0, get("nodes"))?.iter().map(|node| NodeDocument::new(node, past.1)).collect();
+            text(&PastNodes { as_of: PlaceDocument::new(&past.0, past.1), items })
+        }
+        "/api/v1/diff" => {
+            let (from, to) = (past(cluster, get("from"))?, past(cluster, get("to"))?);
+            let ids = match get("nodes") {
+                Some(set) => Some(nodes_of(&to.0, Some(set))?.iter().map(|node| node.id).collect()),
+                None => None,
+            };
+            text(&DiffDocument {
+                from: PlaceDocument::new(&from.0, from.1),
+                to: PlaceDocument::new(&to.0, to.1),
+                items: compare(&from.0, &to.0, ids.as_ref()),
+            })
+        }
         "/api/v1/nodes" => {
             let nodes = nodes(cluster, get("nodes"))?;
             text(&Items { items: nodes.iter().map(|node| NodeDocument::new(node, now)).collect() })
@@ -243,6 +291,7 @@ fn certificate() -> CertificateDocument {
 }
 
 fn events<'a>(cluster: &Cluster, get: &impl Fn(&str) -> Option<&'a str>) -> Result<Vec<EventDocument>, Problem> {
+    let place = |key| get(key).map(|text| text.parse::<Moment>().unwrap().resolve(cluster.now));
     let number = |key| get(key).map_or(0, |text| text.parse::<u64>().unwrap());
     let wanted = match get("nodes") {
         Some(set) => Some(nodes(cluster, Some(set))?.iter().map(|node| node.id).collect::<Vec<_>>()),
@@ -252,6 +301,16 @@ fn events<'a>(cluster: &Cluster, get: &impl Fn(&str) -> Option<&'a str>) -> Resu
         .journal
         .iter()
         .filter(|stamped| stamped.seq.0 > number("after") && stamped.at.0 >= number("since_ms"))
+        .filter(|stamped| match place("since") {
+            Some(Place::Seq(seq)) => stamped.seq >= seq,
+            Some(Place::At(at)) => stamped.at >= at,
+            None => true,
+        })
+        .filter(|stamped| match place("until") {
+            Some(Place::Seq(seq)) => stamped.seq <= seq,
+            Some(Place::At(at)) => stamped.at <= at,
+            None => true,
+        })
         .filter(|stamped| get("kind").is_none_or(|kind| kind == stamped.fact.kind()))
         .filter(|stamped| wanted.as_ref().is_none_or(|ids| stamped.fact.node().is_some_and(|id| ids.contains(&id))))
         .map(|stamped| EventDocument::new(cluster.core.state(), stamped))

@@ -51,6 +51,7 @@ impl Appliance {
             policy: policy(),
             image_store: dir.path().join("images"),
             state_dir: dir.path().to_owned(),
+            journal_health: engine.journal_health(),
         };
         let identity = Arc::new(Identity::open(dir.path()).unwrap());
         let certificate = certificate::Source { state_dir: dir.path().to_owned(), own: None, names: vec![] };
@@ -115,6 +116,12 @@ fn every_question_and_order_is_understood_by_the_real_api() {
     assert!(appliance.items("get machines").is_empty());
     assert_eq!(appliance.items("events --kind operator --limit 3").len(), 3);
     assert!(!appliance.items("events n1 --since 10m").is_empty());
+    assert_eq!(appliance.items("events --since seq:2 --until seq:4").len(), 3);
+    assert!(appliance.items("get nodes --at seq:1").is_empty());
+    assert_eq!(appliance.items("get nodes n[1-2] --at now").len(), 2);
+    assert!(appliance.run("get nodes --at seq:99999", 1).contains("there is no fact 99999 yet"));
+    assert!(appliance.run("diff --from seq:1 n7", 0).contains("created"));
+    assert!(appliance.items("diff --from seq:5 --to seq:5").is_empty());
     assert!(appliance.run("version", 0).contains("appliance  0.1.0"));
 }
 

@@ -162,14 +162,7 @@ async fn tokens_outlive_a_restart_of_the_appliance() {
     let digest = crate::model::Digest::of(token.as_bytes());
     let seen = crate::journal::JournalReader::open(api.dir.path()).unwrap();
     let mut state = crate::state::State::default();
-    let filter = crate::journal::Filter {
-        nodes: vec![],
-        kind: None,
-        after: crate::model::FactSeq(0),
-        since: crate::model::UnixMs(0),
-        limit: 1_000,
-        keep: crate::journal::Keep::Oldest,
-    };
+    let filter = crate::journal::Filter { limit: 1_000, ..crate::journal::Filter::default() };
     seen.read(&filter).unwrap().iter().for_each(|fact| state.apply(fact));
     assert_eq!(state.tokens.get(&digest).unwrap().spec.name.as_str(), "ci");
 }
