@@ -60,7 +60,12 @@ fn stage(number: u64, stage: u64, boot: u64, seq: u64) -> Fact {
     let step = |mutation: &str, image: Option<Name>| StepName { mutation: mutation.into(), image };
     let started = |mutation, image| {
         let deadline = UnixMs(BEGIN + seq * 10 + 180_000);
-        engine(EngineEvent::StepStarted { step: step(mutation, image), generation: Generation(boot), deadline })
+        engine(EngineEvent::StepStarted {
+            step: step(mutation, image),
+            generation: Generation(boot),
+            deadline,
+            disruption: Default::default(),
+        })
     };
     let done = |mutation, image| engine(EngineEvent::StepDone { step: step(mutation, image), duration_ms: 12_345 });
     let lease = |client, file: Option<&str>| {

@@ -13,7 +13,7 @@ use bootes::boot::dhcp::{DhcpError, ServerOptions, Services, bind};
 use bootes::boot::tftp::{self, Roots};
 use bootes::engine::Engine;
 use bootes::fact::{DhcpEvent, DhcpFact, Fact, OperatorEvent, OperatorFact, Stamped};
-use bootes::journal::Journal;
+use bootes::journal::{Filter, Journal, JournalReader};
 use bootes::model::{Mac, NetworkSpec, NodeId, NodeSpec};
 use bootes::plan::{Graph, Policy};
 use bootes::port::{FactReceiver, FactSender, StateReader, fact_channel};
@@ -146,9 +146,9 @@ impl Appliance {
     /// Stops the engine and reads the whole journal.
     pub fn journal(mut self) -> Vec<Fact> {
         self.stop();
-        let mut facts = Vec::new();
-        Journal::open(self.folder.path()).unwrap().replay(|stamped| facts.push(stamped.fact)).unwrap();
-        facts
+        let every = Filter { limit: 100_000, ..Filter::default() };
+        let read = JournalReader::open(self.folder.path()).unwrap().read(&every).unwrap();
+        read.into_iter().map(|stamped| stamped.fact).collect()
     }
 
     fn stop(&mut self) {
