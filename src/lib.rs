@@ -13,5 +13,6 @@ pub mod plan;
 pub mod port;
 pub mod power;
 pub mod serve;
+pub mod sim;
 pub mod state;
 pub mod sync;

@@ -29,6 +29,7 @@ mod power;
 mod progress;
 mod release;
 mod set;
+mod sim;
 mod table;
 mod target;
 mod timeline;
@@ -113,6 +114,8 @@ enum Command {
     /// Show how the API is known to its clients.
     #[command(subcommand)]
     Api(api::Command),
+    /// Simulate a whole cluster from one seed, with whatever goes wrong; needs no appliance.
+    Sim(sim::Args),
     /// Print a completion script for a shell.
     Completion(completion::Args),
     /// Write the manual pages.
@@ -181,6 +184,8 @@ async fn dispatch(cli: Cli) -> Result<Status, CliError> {
         Command::Token(command) => token::run(command, &mut shell).await,
         Command::Api(command) => api::run(command, &mut shell).await,
         Command::Man(args) => man::run(&args, &mut shell),
+=======
+        Command::Sim(args) => sim::run(args, &mut shell),
         Command::Completion(args) => completion::run(&args, &mut shell),
         Command::Version(args) => version::run(args, &mut shell).await,
         Command::Docs(command) => docs::run(&command, &mut shell),
