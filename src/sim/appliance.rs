@@ -117,6 +117,8 @@ struct Written {
 pub(super) struct Shown {
     /// Facts that have become durable, in order.
     pub(super) durable: Vec<Stamped<Fact>>,
+    /// Machines whose BMCs have told a lie.
+    pub(super) lied: Vec<usize>,
     /// What must not be, where the appliance itself found it.
     pub(super) broken: Option<String>,
 }

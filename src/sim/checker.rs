@@ -10,7 +10,7 @@
 //!    have been on its way. Nor is one that the appliance has not heard for [`REJOIN_MS`] while it was up, whatever the
 //!    reason: its network was cut for longer than an agent is waited for.
 //! 2. No two disruptive actions at once on a node: a step that is declared disruptive does not start before the one before
-//!    it has ended, and a BMC is not given an order to switch while it still carries out another.
+//!    it has ended, and a BMC is not told to switch one way while it still switches the other way, unless it lied meanwhile.
 //! 3. No address is acknowledged to two machines, or before its lease is durable.
 //! 4. No node has more failures counted than the budget before it is quarantined, and a quarantined node is given no order
 //!    to switch its power until it is released, asked for something else, or at its goal by itself.
@@ -184,6 +184,13 @@ impl Checker {
         if let Some(watched) = self.at(node) {
             watched.switching = None;
             watched.cycle_asked &= order != PowerOrder::Off;
+        }
+    }
+
+    /// A BMC has told a lie about the machine's power, so nobody can know what it still carries out.
+    pub fn lied(&mut self, node: usize) {
+        if let Some(watched) = self.at(node) {
+            watched.switching = None;
         }
     }
 

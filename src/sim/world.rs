@@ -94,7 +94,8 @@ impl World {
             let Some(next_ms) = self.hub.schedule.next_ms() else {
                 break Some(Broken { node: None, what: "nothing is going to happen any more".to_owned() });
             };
-            if next_ms >= next_sample_ms {
+            if next_ms > next_sample_ms {
+                self.hub.now_ms = next_sample_ms;
                 self.tally.curve.push((next_sample_ms, self.arrived_count));
                 if self.is_over() {
                     break None;
@@ -189,6 +190,9 @@ impl World {
             {
                 self.unanswered.remove(place);
             }
+        }
+        for node in std::mem::take(&mut self.appliance.shown.lied) {
+            self.checker.lied(node);
         }
         if let Some(what) = self.appliance.shown.broken.take() {
             self.checker.break_off(None, what);
@@ -289,6 +293,9 @@ impl World {
         self.checker.order(node, order, sent_ms);
         match order {
             PowerOrder::Arm => self.machines[node].armed = true,
+            // What is so already takes no time.
+            PowerOrder::On if self.machines[node].power == PowerState::On => self.checker.switched(node, order),
+            PowerOrder::Off if self.machines[node].power == PowerState::Off => self.checker.switched(node, order),
             PowerOrder::On | PowerOrder::Off => {
                 let pause_ms = self.hub.random.between(FOLLOWS_MS.0, FOLLOWS_MS.1);
                 self.hub.after(pause_ms, Event::Switched { node, order });

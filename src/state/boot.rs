@@ -79,6 +79,9 @@ pub(super) fn apply_power(node: &mut Node, at: UnixMs, event: &PowerEvent) {
             node.last.bmc = Some((at, format!("accepted: {order}")));
             node.last.bmc_problem = None;
             match order {
+                // It is for the next boot: the one that an agent speaks out of is not touched by it. The order may be one of
+                // before the agent came back, answered late.
+                PowerOrder::Arm if node.agent.session.is_some() => {}
                 PowerOrder::Arm => {
                     node.mark(at, Mark::Armed);
                     node.observe(at, VarPath::boot(), Value::symbol("armed"), StateSource::Bmc);

@@ -257,6 +257,15 @@ fn a_boot_packet_counts_only_once_the_agent_is_gone() {
 }
 
 #[test]
+fn a_late_word_that_a_network_boot_is_armed_takes_nothing_from_an_agent_that_is_heard() {
+    let mut facts = running();
+    facts.push(accepted(PowerOrder::Arm));
+    let node = with_node(&facts);
+    assert_eq!(node.see_symbol(&VarPath::boot()), Some("agent"));
+    assert_eq!(node.see_symbol(&VarPath::run()), Some("sync"));
+}
+
+#[test]
 fn the_end_of_an_older_session_says_nothing_about_the_newer_one() {
     let mut facts = running();
     facts.push(agent(AgentEvent::Connected { session: 8 }));

@@ -242,6 +242,7 @@ impl Appliance {
             return truth;
         }
         hub.counts.bmc_lies += 1;
+        self.shown.lied.push(node);
         match truth {
             PowerState::On => PowerState::Off,
             PowerState::Off => PowerState::On,
