@@ -26,7 +26,7 @@ use crate::port::Action;
 use crate::state::State;
 
 /// When the simulation begins by the appliance's clock: 2026-11-21T00:00:00Z.
-pub(super) const EPOCH_MS: u64 = 1_795_219_200_000;
+const EPOCH_MS: u64 = 1_795_219_200_000;
 /// How long a commit takes, in milliseconds.
 const COMMIT_MS: (u64, u64) = (2, 12);
 /// The pause after a commit that the disk refused, in milliseconds.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::appliance::boot::Promise;
-use super::appliance::{Appliance, EPOCH_MS};
+use super::appliance::Appliance;
 use super::checker::{Broken, Checker};
 use super::fault::{FaultKind, Faults};
 use super::hub::{Event, Hub, Up};
@@ -150,10 +150,7 @@ impl World {
             machine: place.map(|place| self.machines[place].doing().to_owned()),
             last_facts: last
                 .iter()
-                .map(|stamped| {
-                    let span = super::Span(stamped.at.0.saturating_sub(EPOCH_MS));
-                    format!("{span} {} {}", stamped.fact.kind(), stamped.fact.sentence())
-                })
+                .map(|stamped| format!("{} {} {}", stamped.at, stamped.fact.kind(), stamped.fact.sentence()))
                 .collect(),
         }
     }
