@@ -184,7 +184,6 @@ async fn dispatch(cli: Cli) -> Result<Status, CliError> {
         Command::Token(command) => token::run(command, &mut shell).await,
         Command::Api(command) => api::run(command, &mut shell).await,
         Command::Man(args) => man::run(&args, &mut shell),
-=======
         Command::Sim(args) => sim::run(args, &mut shell),
         Command::Completion(args) => completion::run(&args, &mut shell),
         Command::Version(args) => version::run(args, &mut shell).await,

@@ -61,8 +61,7 @@ pub fn run(args: Args, shell: &mut Shell) -> Result<Status, CliError> {
             command.push_str(&format!(" --script {}", path.display()));
             let text = std::fs::read_to_string(path)
                 .map_err(|error| CliError::Usage(format!("the script {} cannot be read: {error}", path.display())))?;
-            Script::parse(&text, args.nodes)
-                .map_err(|error| CliError::Usage(format!("{}: {error}", path.display())))?
+            Script::parse(&text, args.nodes).map_err(|error| CliError::Usage(format!("{}: {error}", path.display())))?
         }
     };
     let default_ms = if faults.are_any() { DURATION_MS } else { 0 };

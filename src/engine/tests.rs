@@ -188,6 +188,21 @@ fn a_silent_bmc_is_tried_for_ever_with_growing_pauses_and_never_quarantined() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_while_the_appliance_is_down_keeps_no_node_waiting() {
+    let mut world = World::new(1);
+    let machine = world.machines.get_mut(&id(1)).unwrap();
+    *machine = Machine { bmc_answers: false, power: PowerState::Off, booting_ms: None, ..machine.clone() };
+    world.restart();
+    world.pass(20_000);
+    assert!(world.node(1).retry.next.is_some(), "it waits for its next try");
+    world.now = crate::model::UnixMs(world.now.0 - 900_000);
+    world.machines.get_mut(&id(1)).unwrap().bmc_answers = true;
+    world.restart();
+    world.pass(60_000);
+    assert!(world.all_arrived(), "{:?}", world.node(1).retry);
+}
+
+#[test]
 fn a_boot_packet_while_the_agent_is_connected_harms_nothing() {
     let mut world = World::new(1);
     world.pass(20_000);

@@ -123,7 +123,10 @@ pub fn decide(node: &Node, control: &Control, planner: &mut Planner, policy: &Po
     }
     match node.retry.next {
         Some(Retry::Quarantined) => return Decision::Quarantined,
-        Some(Retry::At { at }) if now < at => return Decision::BackOff { until: at },
+        // A pause that is longer than any was set by a clock that has been set back since: it is over.
+        Some(Retry::At { at }) if now < at && at.since(now) <= longest_pause_ms(policy) => {
+            return Decision::BackOff { until: at };
+        }
         _ => {}
     }
     let plan = match plan {
@@ -199,6 +202,11 @@ fn path_of(subject: &Subject, image: Option<&Name>) -> Option<VarPath> {
         Subject::EachImage => image.map(VarPath::image_state),
         Subject::AllImages => None,
     }
+}
+
+/// No pause after a failure is longer, in milliseconds.
+fn longest_pause_ms(policy: &Policy) -> u64 {
+    policy.backoff_max_ms.saturating_add(policy.backoff_max_ms / 4)
 }
 
 /// Doubles with each failure in a row up to the longest pause, and differs by up to a quarter between nodes, so

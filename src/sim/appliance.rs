@@ -20,7 +20,7 @@ use super::random::Random;
 use crate::engine::core::{Core, Turn, replayed};
 use crate::fact::{ApplianceFact, Fact, FailReason, OutcomeFact, Stamped};
 use crate::model::limits::{FACT_QUEUE_MAX, FACTS_PER_COMMIT_MAX};
-use crate::model::{NodeId, UnixMs};
+use crate::model::{NodeId, Schema, UnixMs};
 use crate::plan::{Graph, GraphError, Planner, Policy};
 use crate::port::Action;
 use crate::state::State;
@@ -41,7 +41,7 @@ pub(super) fn graph() -> Result<Graph, GraphError> {
         crate::boot::mutations::mutations(),
         crate::sync::mutations::mutations(),
     ];
-    Graph::build(all.concat())
+    Graph::build(all.concat(), &Schema::default())
 }
 
 /// Facts on their way to the engine, and who waits for them to be durable.
@@ -378,7 +378,7 @@ impl Appliance {
     }
 
     fn dispatch(&mut self, hub: &mut Hub, action: Action) {
-        match action.module {
+        match action.module.as_ref() {
             crate::plan::POWER_MODULE => self.power_action(hub, action),
             crate::sync::mutations::MODULE => self.agent_action(hub, action),
             module => {

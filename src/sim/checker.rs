@@ -14,7 +14,8 @@
 //! 3. No address is acknowledged to two machines, or before its lease is durable.
 //! 4. No node has more failures counted than the budget before it is quarantined, and a quarantined node is given no order
 //!    to switch its power until it is released, asked for something else, or at its goal by itself.
-//! 5. The journal has no gap, and a replay gives the state that was (the appliance compares, at each start and at the end).
+//! 5. No step starts on a frozen node or while everything is frozen, and no disruptive one while a mass event is on.
+//! 6. The journal has no gap, and a replay gives the state that was (the appliance compares, at each start and at the end).
 //!
 //! Liveness: after the faults have stopped and everything quarantined was released, every node arrives within the bound.
 
@@ -24,7 +25,8 @@ use std::net::Ipv4Addr;
 use super::machine::Machine;
 use super::machine::agent::Run;
 use crate::fact::{
-    ApplianceFact, Counted, DhcpEvent, EngineEvent, Fact, OperatorEvent, PowerOrder, PowerState, Retry, Stamped,
+    ApplianceFact, Counted, DhcpEvent, EngineEvent, Fact, FleetFact, OperatorEvent, PowerOrder, PowerState, Retry,
+    Stamped,
 };
 use crate::model::{CakeSpec, Mac, NodeId, Value, VarPath};
 
@@ -55,6 +57,7 @@ struct Watched {
     counted: u32,
     quarantined: bool,
     leased: BTreeSet<Ipv4Addr>,
+    frozen: bool,
 }
 
 /// The checker.
@@ -69,6 +72,8 @@ pub struct Checker {
     budget: u32,
     seq: u64,
     up_since_ms: u64,
+    all_frozen: bool,
+    mass_event: bool,
     checks: u64,
     broken: Option<Broken>,
 }
@@ -87,6 +92,8 @@ impl Checker {
             budget,
             seq: 0,
             up_since_ms: 0,
+            all_frozen: false,
+            mass_event: false,
             checks: 0,
             broken: None,
         }
@@ -228,6 +235,7 @@ impl Checker {
         if let Fact::Appliance(ApplianceFact::Started { .. }) = stamped.fact {
             self.nodes.iter_mut().for_each(|watched| watched.disruptive = None);
         }
+        self.fleet(&stamped.fact);
         let id = stamped.fact.node()?;
         let place = *self.places.get(&id)?;
         match &stamped.fact {
@@ -255,6 +263,8 @@ impl Checker {
                         watched.cycle_asked = false;
                         watched.forgive();
                     }
+                    OperatorEvent::Frozen { .. } => watched.frozen = true,
+                    OperatorEvent::Thawed { .. } => watched.frozen = false,
                     _ => watched.forgive(),
                 }
                 Some(place)
@@ -267,18 +277,39 @@ impl Checker {
         }
     }
 
+    /// What holds for all nodes together.
+    fn fleet(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Fleet(FleetFact::MassEvent { .. }) => self.mass_event = true,
+            Fact::Fleet(FleetFact::MassEventPassed) => self.mass_event = false,
+            Fact::Operator(fact) => match fact.event {
+                OperatorEvent::MassEventCleared => self.mass_event = false,
+                OperatorEvent::Frozen { node: None } => self.all_frozen = true,
+                OperatorEvent::Thawed { node: None } => self.all_frozen = false,
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+
     fn decided(&mut self, id: NodeId, place: usize, event: &EngineEvent) {
         let budget = self.budget;
         let disruptive = match event {
             EngineEvent::StepStarted { step, .. } => self.disruptive.contains(step.mutation.as_ref()),
             _ => false,
         };
+        let (all_frozen, mass_event) = (self.all_frozen, self.mass_event);
         let Some(watched) = self.nodes.get_mut(place) else { return };
         let mut what = None;
         match event {
             EngineEvent::StepStarted { step, .. } => {
                 if let Some(before) = watched.disruptive.as_ref().filter(|_| disruptive) {
                     what = Some(format!("'{step}' starts, and '{before}' has not ended"));
+                }
+                if watched.frozen || all_frozen {
+                    what = Some(format!("'{step}' starts, and it is frozen"));
+                } else if disruptive && mass_event {
+                    what = Some(format!("'{step}' starts, and a mass event is on"));
                 }
                 watched.disruptive = disruptive.then(|| step.to_string());
             }

@@ -123,12 +123,7 @@ pub const KNOWN: &[Known] = &[
         Per::Each("restart of the appliance"),
         "its clock is up to an hour ahead or behind",
     ),
-    known(
-        FaultKind::DiskFull,
-        "disk-full",
-        Per::Hour("the appliance"),
-        "its journal takes nothing for 5 s to 60 s",
-    ),
+    known(FaultKind::DiskFull, "disk-full", Per::Hour("the appliance"), "its journal takes nothing for 5 s to 60 s"),
 ];
 
 /// Why a text is no fault.

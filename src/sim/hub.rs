@@ -58,33 +58,76 @@ pub(super) enum Down {
 /// Something that happens.
 #[derive(Debug)]
 pub(super) enum Event {
-    ToAppliance { node: usize, packet: Up },
-    ToMachine { node: usize, packet: Down },
+    ToAppliance {
+        node: usize,
+        packet: Up,
+    },
+    ToMachine {
+        node: usize,
+        packet: Down,
+    },
     /// A machine's own timer, set in its so many-th boot.
-    Machine { node: usize, boot: u64, timer: Timer },
+    Machine {
+        node: usize,
+        boot: u64,
+        timer: Timer,
+    },
     /// A BMC gets an order that left the appliance at `sent_ms`.
-    Order { node: usize, order: PowerOrder, sent_ms: u64 },
+    Order {
+        node: usize,
+        order: PowerOrder,
+        sent_ms: u64,
+    },
     /// A BMC's order has had its effect on the machine.
-    Switched { node: usize, order: PowerOrder },
+    Switched {
+        node: usize,
+        order: PowerOrder,
+    },
     /// The journal has, or has not, what it was given by this life of the appliance.
-    Committed { life: u64 },
+    Committed {
+        life: u64,
+    },
     /// The engine is to look again.
-    Wake { life: u64 },
+    Wake {
+        life: u64,
+    },
     /// The power broker goes on with a node's BMC.
-    Broker { life: u64, node: usize, event: BrokerEvent },
+    Broker {
+        life: u64,
+        node: usize,
+        event: BrokerEvent,
+    },
     /// A session's clock.
-    Session { life: u64, node: usize, connection: u64 },
+    Session {
+        life: u64,
+        node: usize,
+        connection: u64,
+    },
     /// A node that joined has had its time to connect.
-    Parked { life: u64, node: usize },
+    Parked {
+        life: u64,
+        node: usize,
+    },
     /// A file has been sent whole.
-    Sent { life: u64, node: usize, transfer: Box<Transfer> },
+    Sent {
+        life: u64,
+        node: usize,
+        transfer: Box<Transfer>,
+    },
     /// The appliance starts again.
     Restart,
     /// Faults that come by the hour.
-    Crash { faults: u64 },
-    DiskFull { faults: u64 },
+    Crash {
+        faults: u64,
+    },
+    DiskFull {
+        faults: u64,
+    },
     DiskFree,
-    Dies { node: usize, faults: u64 },
+    Dies {
+        node: usize,
+        faults: u64,
+    },
     /// A line of the script.
     Script(usize),
     /// The faults end.

@@ -56,12 +56,24 @@ enum Stage {
     Off,
     SelfTest,
     Discovering(Speaker),
-    Requesting { speaker: Speaker, ip: Ipv4Addr, server: Ipv4Addr },
-    Loading { file: String },
+    Requesting {
+        speaker: Speaker,
+        ip: Ipv4Addr,
+        server: Ipv4Addr,
+    },
+    Loading {
+        file: String,
+    },
     LoaderStarts,
-    Script { path: String },
-    Kernel { path: String },
-    Initramfs { path: String },
+    Script {
+        path: String,
+    },
+    Kernel {
+        path: String,
+    },
+    Initramfs {
+        path: String,
+    },
     KernelStarts,
     Agent,
     /// It boots from its disk, and says nothing to anybody.

@@ -2,15 +2,15 @@
 //!
 //! Deliberately absent: wall-clock time, which is not the same each time.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use serde::Serialize;
 
 use super::hub::Counts;
 use super::script::Span;
-use crate::fact::{Counted, EngineEvent, Fact, Retry};
-use crate::state::{Mark, Node};
+use crate::fact::{Counted, EngineEvent, Fact, FleetFact, Retry};
+use crate::plan::{Fleet, StageTimes, TimesS, fleet};
+use crate::state::Node;
 
 /// Rows of the boot curve.
 const ROWS_MAX: u64 = 20;
@@ -27,6 +27,8 @@ pub(super) struct Tally {
     pub(super) failures_counted: u64,
     pub(super) quarantines: u64,
     pub(super) released: usize,
+    pub(super) mass_events: u64,
+    pub(super) mass_events_cleared: u64,
 }
 
 impl Tally {
@@ -39,6 +41,7 @@ impl Tally {
             self.failures_counted += u64::from(*counted == Counted::Yes);
             self.quarantines += u64::from(*retry == Retry::Quarantined);
         }
+        self.mass_events += u64::from(matches!(fact, Fact::Fleet(FleetFact::MassEvent { .. })));
     }
 }
 
@@ -49,23 +52,6 @@ pub struct Sample {
     pub at_ms: u64,
     /// How many.
     pub arrived: usize,
-}
-
-/// How long a stage took, over the last boots of all nodes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct StageReport {
-    /// The stage.
-    pub stage: String,
-    /// Nodes that reached it.
-    pub nodes: usize,
-    /// Half of them within this many milliseconds since the stage before.
-    pub p50_ms: u64,
-    /// Nine in ten.
-    pub p90_ms: u64,
-    /// 99 in a hundred.
-    pub p99_ms: u64,
-    /// All of them.
-    pub max_ms: u64,
 }
 
 /// Something that must not have been.
@@ -94,7 +80,7 @@ pub enum Verdict {
 }
 
 /// What a simulation showed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
     /// The seed.
     pub seed: u64,
@@ -111,7 +97,7 @@ pub struct Report {
     /// The boot curve.
     pub curve: Vec<Sample>,
     /// The stages, in the order in which they are passed.
-    pub stages: Vec<StageReport>,
+    pub stages: Vec<StageTimes>,
     /// Facts in the journal.
     pub facts: u64,
     /// Steps that failed.
@@ -122,6 +108,10 @@ pub struct Report {
     pub quarantines: u64,
     /// Nodes that were let out of quarantine when the faults stopped.
     pub released: usize,
+    /// How often so many nodes turned bad at once that disruptive steps were held back.
+    pub mass_events: u64,
+    /// How often that was looked into after the faults had stopped.
+    pub mass_events_cleared: u64,
     /// How often something was judged.
     pub checks: u64,
     /// What else happened.
@@ -140,6 +130,7 @@ impl Report {
         nodes: impl Iterator<Item = &'a Node>,
         verdict: Verdict,
     ) -> Self {
+        let Fleet { stages, total, .. } = fleet(nodes);
         Report {
             seed,
             nodes: node_count,
@@ -148,12 +139,14 @@ impl Report {
             faults_stopped_ms,
             arrived: tally.curve.last().map_or(0, |(_, arrived)| *arrived),
             curve: rows(&tally.curve),
-            stages: stages(nodes),
+            stages: stages.into_iter().chain(total).collect(),
             facts: tally.facts,
             failures: tally.failures,
             failures_counted: tally.failures_counted,
             quarantines: tally.quarantines,
             released: tally.released,
+            mass_events: tally.mass_events,
+            mass_events_cleared: tally.mass_events_cleared,
             checks: tally.checks,
             counts,
             verdict,
@@ -185,8 +178,9 @@ impl Report {
         }
         writeln!(out, "\n{:<24}{:>8}{:>10}{:>10}{:>10}{:>10}", "STAGE", "NODES", "P50 S", "P90 S", "P99 S", "MAX S")?;
         for stage in &self.stages {
-            let [p50, p90, p99, max] = [stage.p50_ms, stage.p90_ms, stage.p99_ms, stage.max_ms].map(seconds);
-            writeln!(out, "{:<24}{:>8}{p50:>10}{p90:>10}{p99:>10}{max:>10}", stage.stage, stage.nodes)?;
+            let TimesS { p50_s, p90_s, p99_s, max_s } = stage.times;
+            let (name, count) = (&stage.stage, stage.count);
+            writeln!(out, "{name:<24}{count:>8}{p50_s:>10.1}{p90_s:>10.1}{p99_s:>10.1}{max_s:>10.1}")?;
         }
         writeln!(out)?;
         let counts = &self.counts;
@@ -199,6 +193,8 @@ impl Report {
             ("failed steps", self.failures),
             ("  counted", self.failures_counted),
             ("quarantines", self.quarantines),
+            ("mass events", self.mass_events),
+            ("  cleared by the operator", self.mass_events_cleared),
             ("packets", counts.packets),
             ("  lost", counts.packets_lost),
             ("  held up", counts.packets_delayed),
@@ -259,10 +255,6 @@ impl Report {
     }
 }
 
-fn seconds(ms: u64) -> String {
-    format!("{}.{}", ms / 1_000, ms / 100 % 10)
-}
-
 /// At most [`ROWS_MAX`] samples, evenly apart, the first and the last among them.
 fn rows(curve: &[(u64, usize)]) -> Vec<Sample> {
     let sample = |(at_ms, arrived): &(u64, usize)| Sample { at_ms: *at_ms, arrived: *arrived };
@@ -273,36 +265,4 @@ fn rows(curve: &[(u64, usize)]) -> Vec<Sample> {
         rows.extend(curve.last().map(sample));
     }
     rows
-}
-
-/// The stages that the last boots have gone through, in the order in which most pass them.
-fn stages<'a>(nodes: impl Iterator<Item = &'a Node>) -> Vec<StageReport> {
-    let mut took: BTreeMap<String, (u64, usize, Vec<u64>)> = BTreeMap::new();
-    for node in nodes {
-        let marks = node.last_boot();
-        let Some(start) = marks.first().filter(|marked| marked.mark == Mark::Armed).map(|marked| marked.at) else {
-            continue;
-        };
-        let mut before = start;
-        for (place, marked) in marks.iter().enumerate() {
-            let (since_start, places, stage) = took.entry(marked.mark.to_string()).or_default();
-            *since_start += marked.at.since(start);
-            *places += place;
-            stage.push(marked.at.since(before));
-            before = marked.at;
-        }
-    }
-    let mut stages: Vec<(u64, usize, StageReport)> = took
-        .into_iter()
-        .map(|(stage, (since_start, places, mut took))| {
-            took.sort_unstable();
-            let nodes = took.len();
-            let at = |percent: usize| took.get((nodes * percent).div_ceil(100).saturating_sub(1)).copied().unwrap_or(0);
-            let [p50_ms, p90_ms, p99_ms, max_ms] = [at(50), at(90), at(99), at(100)];
-            let mean_ms = since_start / u64::try_from(nodes.max(1)).unwrap_or(1);
-            (mean_ms, places / nodes.max(1), StageReport { stage, nodes, p50_ms, p90_ms, p99_ms, max_ms })
-        })
-        .collect();
-    stages.sort_by(|one, other| (one.0, one.1, &one.2.stage).cmp(&(other.0, other.1, &other.2.stage)));
-    stages.into_iter().map(|(_, _, stage)| stage).collect()
 }

@@ -6,6 +6,11 @@
 //! at 15m set n[1-100] power=-
 //! at 20m cycle n5
 //! at 21m release n5
+//! at 22m freeze n[1-10]
+//! at 23m thaw n[1-10]
+//! at 24m freeze all
+//! at 25m thaw all
+//! at 26m clear
 //! at 5m fault packet-loss=0.2
 //! at 30m faults off
 //! at 12m cut n[7-9]
@@ -24,8 +29,8 @@ use thiserror::Error;
 
 use super::fault::{Fault, FaultError};
 use crate::model::nodeset::NodeSetError;
-use crate::model::variable::{VarError, check_value, parse_goal};
-use crate::model::{NodeSet, Value, VarPath};
+use crate::model::schema::VarError;
+use crate::model::{NodeSet, Schema, Value, VarPath};
 
 /// A length of virtual time: `90s`, `10m`, `1h30m`, `250ms`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,6 +92,12 @@ pub enum Command {
     Cycle(NodeSet),
     /// Nodes' failures are lifted.
     Release(NodeSet),
+    /// No step is started any more, of these nodes or of any.
+    Freeze(Option<NodeSet>),
+    /// Steps are started again, of these nodes or of all that are not frozen by themselves.
+    Thaw(Option<NodeSet>),
+    /// The mass event was looked into.
+    Clear,
     /// A fault happens so often from now on.
     Fault(Fault),
     /// No fault happens from now on.
@@ -131,7 +142,7 @@ pub enum CommandError {
     Span(#[from] SpanError),
     /// The command.
     #[error(
-        "there is no command '{0}'; there are set, cycle, release, fault, faults off, cut, mend, kill, crash and expect"
+        "there is no command '{0}'; there are set, cycle, release, freeze, thaw, clear, fault, faults off, cut, mend, kill, crash and expect"
     )]
     Unknown(String),
     /// What comes after the command.
@@ -201,7 +212,6 @@ fn parse_line(line: &str, nodes: usize) -> Result<(u64, Command), CommandError> 
         return Err(CommandError::Form);
     }
     let span: Span = span.parse()?;
-    let wrong = |form| Err(CommandError::Arguments(form));
     let only_nodes = |make: fn(NodeSet) -> Command, form| match arguments {
         [nodes_of] => Ok(make(node_set(nodes_of, nodes)?)),
         _ => Err(CommandError::Arguments(form)),
@@ -210,30 +220,38 @@ fn parse_line(line: &str, nodes: usize) -> Result<(u64, Command), CommandError> 
         ("set", [of, wish]) => {
             let (path, value) = wish.split_once('=').ok_or(CommandError::Arguments(SET))?;
             let path: VarPath = path.parse()?;
-            let value = if value == "-" { None } else { Some(parse_goal(&path, value)?) };
+            let value = if value == "-" { None } else { Some(Schema::default().parse_goal(&path, value)?) };
             Command::Set(node_set(of, nodes)?, path, value)
         }
-        ("set", _) => return wrong(SET),
+        ("set", _) => return Err(CommandError::Arguments(SET)),
         ("cycle", _) => only_nodes(Command::Cycle, "at 10m cycle NODES")?,
         ("release", _) => only_nodes(Command::Release, "at 10m release NODES")?,
+        ("freeze", ["all"]) => Command::Freeze(None),
+        ("thaw", ["all"]) => Command::Thaw(None),
+        ("freeze", _) => {
+            only_nodes(|nodes| Command::Freeze(Some(nodes)), "at 10m freeze NODES', or as 'at 10m freeze all")?
+        }
+        ("thaw", _) => only_nodes(|nodes| Command::Thaw(Some(nodes)), "at 10m thaw NODES', or as 'at 10m thaw all")?,
+        ("clear", []) => Command::Clear,
+        ("clear", _) => return Err(CommandError::Arguments("at 10m clear")),
         ("cut", _) => only_nodes(Command::Cut, "at 10m cut NODES")?,
         ("mend", _) => only_nodes(Command::Mend, "at 10m mend NODES")?,
         ("kill", _) => only_nodes(Command::Kill, "at 10m kill NODES")?,
         ("fault", [fault]) => Command::Fault(fault.parse()?),
-        ("fault", _) => return wrong("at 10m fault KIND=RATE"),
+        ("fault", _) => return Err(CommandError::Arguments("at 10m fault KIND=RATE")),
         ("faults", ["off"]) => Command::FaultsOff,
-        ("faults", _) => return wrong("at 10m faults off"),
+        ("faults", _) => return Err(CommandError::Arguments("at 10m faults off")),
         ("crash", []) => Command::Crash,
-        ("crash", _) => return wrong("at 10m crash"),
+        ("crash", _) => return Err(CommandError::Arguments("at 10m crash")),
         ("expect", ["all-arrived"]) => Command::ExpectAllArrived,
         ("expect", [of, wish]) => {
             let (path, value) = wish.split_once('=').ok_or(CommandError::Arguments(EXPECT))?;
             let path: VarPath = path.parse()?;
             let value = Value::symbol(value);
-            check_value(&path, &value)?;
+            Schema::default().check(&path, &value)?;
             Command::Expect(node_set(of, nodes)?, path, value)
         }
-        ("expect", _) => return wrong(EXPECT),
+        ("expect", _) => return Err(CommandError::Arguments(EXPECT)),
         (other, _) => return Err(CommandError::Unknown(other.to_owned())),
     };
     Ok((span.0, command))

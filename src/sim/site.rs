@@ -70,11 +70,16 @@ pub(super) fn description(nodes: usize, seed: u64) -> Result<Description, SiteEr
                 password: Sealed(Vec::new()),
             }),
             labels: BTreeMap::new(),
+            pool: None,
+            arch: None,
+            platform: None,
+            parents: Vec::new(),
+            variables: BTreeMap::new(),
+            own: Box::default(),
         };
         specs.push((id, spec));
     }
-    let network =
-        NetworkSpec { name: network, subnet, router: Some(APPLIANCE), dns: vec![APPLIANCE], lease_s: 86_400 };
+    let network = NetworkSpec { name: network, subnet, router: Some(APPLIANCE), dns: vec![APPLIANCE], lease_s: 86_400 };
     Ok(Description {
         cluster: Some("sim".parse()?),
         networks: vec![network],

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::appliance::boot::Promise;
 use super::appliance::Appliance;
+use super::appliance::boot::Promise;
 use super::checker::{Broken, Checker};
 use super::fault::{FaultKind, Faults};
 use super::hub::{Event, Hub, Up};
@@ -71,7 +71,7 @@ impl World {
             calm_ms: options.duration_ms.max(options.script.end_ms()),
             is_calm: false,
             faults: 0,
-            unanswered: events.into_iter().map(|event| Fact::Operator(OperatorFact { event })).collect(),
+            unanswered: events.into_iter().map(|event| Fact::Operator(OperatorFact::from(event))).collect(),
             arrived: vec![false; options.nodes],
             arrived_count: 0,
             tally: Tally::default(),
@@ -103,6 +103,7 @@ impl World {
                 if let Some(broken) = self.is_late(next_sample_ms) {
                     break Some(broken);
                 }
+                self.look_into_mass_events();
                 next_sample_ms += SAMPLE_MS;
                 continue;
             }
@@ -325,7 +326,7 @@ impl World {
     }
 
     fn ask(&mut self, events: Vec<OperatorEvent>) {
-        let facts: Vec<Fact> = events.into_iter().map(|event| Fact::Operator(OperatorFact { event })).collect();
+        let facts: Vec<Fact> = events.into_iter().map(|event| Fact::Operator(OperatorFact::from(event))).collect();
         self.unanswered.extend(facts.iter().cloned());
         if self.appliance.up && !facts.is_empty() {
             self.appliance.submit(facts.clone(), Some(Promise::LastWords(facts)));
@@ -339,6 +340,15 @@ impl World {
 
     fn ids(&self, nodes: &NodeSet) -> Vec<NodeId> {
         self.places(nodes).into_iter().map(|place| self.machines[place].id).collect()
+    }
+
+    /// Asks something of these nodes, or of all at once.
+    fn ask_of(&mut self, nodes: Option<NodeSet>, event: impl Fn(Option<NodeId>) -> OperatorEvent) {
+        let events = match nodes {
+            Some(nodes) => self.ids(&nodes).into_iter().map(|id| event(Some(id))).collect(),
+            None => vec![event(None)],
+        };
+        self.ask(events);
     }
 
     fn command(&mut self, index: usize) {
@@ -355,6 +365,9 @@ impl World {
             Command::Release(nodes) => {
                 self.ask(self.ids(&nodes).into_iter().map(|node| OperatorEvent::Released { node }).collect());
             }
+            Command::Freeze(nodes) => self.ask_of(nodes, |node| OperatorEvent::Frozen { node }),
+            Command::Thaw(nodes) => self.ask_of(nodes, |node| OperatorEvent::Thawed { node }),
+            Command::Clear => self.ask(vec![OperatorEvent::MassEventCleared]),
             Command::Fault(fault) => {
                 self.hub.faults.set(fault);
                 self.schedule_faults();
@@ -403,12 +416,20 @@ impl World {
         let state = &self.appliance.state;
         let absent = state.nodes.values().filter(|node| !node.at_goal);
         let released: Vec<&std::sync::Arc<Node>> = absent.filter(|node| node.retry.counted > 0).collect();
-        let quarantined = |node: &&&std::sync::Arc<Node>| {
-            matches!(node.retry.next, Some(crate::fact::Retry::Quarantined))
-        };
+        let quarantined =
+            |node: &&&std::sync::Arc<Node>| matches!(node.retry.next, Some(crate::fact::Retry::Quarantined));
         self.tally.released = released.iter().filter(quarantined).count();
         let events = released.iter().map(|node| OperatorEvent::Released { node: node.id }).collect();
         self.ask(events);
+    }
+
+    /// Whoever looks after the cluster lets it go on, as soon as a mass event is told of when nothing goes wrong any more.
+    fn look_into_mass_events(&mut self) {
+        let held = self.is_calm && self.appliance.state.control.mass_event.is_some();
+        if held && !self.unanswered.iter().any(is_clearance) {
+            self.tally.mass_events_cleared += 1;
+            self.ask(vec![OperatorEvent::MassEventCleared]);
+        }
     }
 
     fn schedule_faults(&mut self) {
@@ -442,4 +463,8 @@ impl World {
             self.hub.after(pause_ms, Event::Dies { node, faults: self.faults });
         }
     }
+}
+
+fn is_clearance(fact: &Fact) -> bool {
+    matches!(fact, Fact::Operator(OperatorFact { event: OperatorEvent::MassEventCleared, .. }))
 }

@@ -92,10 +92,7 @@ impl Appliance {
         match (reply.durability, answer) {
             (Durability::BeforeAnswer, Some(bytes)) => {
                 let whose = reply.facts.first().and_then(Fact::node);
-                self.submit(
-                    reply.facts,
-                    Some(Promise::Lease { node, bytes, request: Box::new(request), whose }),
-                );
+                self.submit(reply.facts, Some(Promise::Lease { node, bytes, request: Box::new(request), whose }));
             }
             (_, answer) => {
                 reply.facts.into_iter().for_each(|fact| self.offer(fact));
@@ -182,9 +179,7 @@ impl Appliance {
             .state
             .network_of(&node)
             .ok_or_else(|| format!("the network {} is not described", node.spec.network))
-            .and_then(|network| {
-                script(&node, network, &site::settings(), &token).map_err(|error| error.to_string())
-            });
+            .and_then(|network| script(&node, network, &site::settings(), &token).map_err(|error| error.to_string()));
         match text {
             Ok(text) => {
                 let length_bytes = u64::try_from(text.len()).unwrap_or(u64::MAX);
@@ -207,8 +202,7 @@ impl Appliance {
             Sent::Tftp { file } => self.address_of(node).and_then(|address| {
                 let (client, last_ack) = (SocketAddr::new(address, 2_070), LastAck::Seen);
                 let retransmissions = 0;
-                let finished =
-                    TransferEvent::Finished { client, file, bytes, duration_ms, retransmissions, last_ack };
+                let finished = TransferEvent::Finished { client, file, bytes, duration_ms, retransmissions, last_ack };
                 fact_of(&finished, &self.state)
             }),
         };

@@ -338,9 +338,8 @@ impl Agent {
                 self.tell_image(image);
             }
         }
-        let unwanted = |(image, state): (&Name, &Image)| {
-            (*state == Image::Idle && !wanted.contains(image)).then(|| image.clone())
-        };
+        let unwanted =
+            |(image, state): (&Name, &Image)| (*state == Image::Idle && !wanted.contains(image)).then(|| image.clone());
         for image in self.images.iter().filter_map(unwanted).collect::<Vec<_>>() {
             self.images.remove(&image);
             let ledger = self.ledger();
