@@ -63,7 +63,8 @@ async fn appliance() -> Appliance {
         vault,
         graph,
         policy: Policy::default(),
-        image_store: dir.path().join("images"),
+        roster: Default::default(),
+            image_store: dir.path().join("images"),
         state_dir: dir.path().to_owned(),
         journal_health: engine.journal_health(),
     };

@@ -4,3 +4,5 @@
 mod check;
 mod orphans;
 mod run;
+mod site;
+mod worker;
