@@ -87,7 +87,9 @@ pub struct JsonObject(Map<String, Json>);
 impl std::str::FromStr for JsonObject {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        serde_json::from_str(text).map(JsonObject).map_err(|error| format!("{error}; write it as in {{\"every_s\": 60}}"))
+        serde_json::from_str(text)
+            .map(JsonObject)
+            .map_err(|error| format!("{error}; write it as in {{\"every_s\": 60}}"))
     }
 }
 
@@ -154,7 +156,8 @@ async fn check_program(args: CheckArgs, shell: &mut Shell) -> Result<Status, Cli
 }
 
 fn read_node(path: &std::path::Path) -> Result<NodeCard, CliError> {
-    let refused = |detail: String| CliError::Usage(format!("{}: {detail}; see docs/WRITING-A-MODULE.md", path.display()));
+    let refused =
+        |detail: String| CliError::Usage(format!("{}: {detail}; see docs/WRITING-A-MODULE.md", path.display()));
     let mut text = String::new();
     let read = match path.to_str() {
         Some("-") => std::io::stdin().lock().take(NODE_BYTES_MAX).read_to_string(&mut text),

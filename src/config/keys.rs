@@ -279,12 +279,8 @@ pub mod appliance {
         "the program and its arguments; it is started in the folder of this file, with the appliance's rights",
     );
     pub const MODULE_CONFIG: Key = key("config", Kind::Free, Else("empty"), "its own configuration, as it declares it");
-    pub const MODULE_BMC: Key = key(
-        "bmc",
-        Kind::Flag,
-        Else("`false`"),
-        "whether it is given addresses, accounts and passwords of nodes' BMCs",
-    );
+    pub const MODULE_BMC: Key =
+        key("bmc", Kind::Flag, Else("`false`"), "whether it is given addresses, accounts and passwords of nodes' BMCs");
     pub const MODULE_START: Key = key(
         "start",
         Kind::Choice(&["demand", "always"]),

@@ -76,7 +76,8 @@ fn is_built_in_module(name: &Name) -> bool {
 
 fn module(table: &Table, name: Name, folder: &Path) -> Result<OutsideModule, ConfigError> {
     let field = table.need(&keys::MODULE_COMMAND)?;
-    let words = field.items()?.iter().map(|item| Ok(item.text()?.to_owned())).collect::<Result<Vec<_>, ConfigError>>()?;
+    let words =
+        field.items()?.iter().map(|item| Ok(item.text()?.to_owned())).collect::<Result<Vec<_>, ConfigError>>()?;
     if words.first().is_none_or(String::is_empty) {
         return Err(field.bad(ValueError::Empty("name the program, as in [\"/opt/fans/module.py\"]")));
     }

@@ -1,4 +1,4 @@
-//! An appliance as far as modules see it: a real journal and a real engine, one node without power, and one module.
+//! An appliance as far as modules see it: a real journal and a real engine, one node, and one module.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use bootes::engine::Engine;
 use bootes::fact::{
-    Fact, ModuleEvent, OperatorEvent, OperatorFact, PowerEvent, PowerFact, PowerState, Stamped,
+    AgentEvent, AgentFact, Fact, ModuleEvent, OperatorEvent, OperatorFact, PowerEvent, PowerFact, PowerState, Reported,
+    Scope, Stamped,
 };
 use bootes::journal::Journal;
 use bootes::model::limits::ACTIONS_PER_MODULE_MAX;
-use bootes::model::{BmcDriver, BmcSpec, Mac, NetworkSpec, NodeId, NodeSpec, Value, VarPath};
+use bootes::model::{BmcDriver, BmcSpec, Digest, Mac, NetworkSpec, NodeId, NodeSpec, Revision, Value, VarPath};
 use bootes::module::card::{BmcAccess, Keyholder};
 use bootes::module::status::Roster;
 use bootes::module::{ExternalModule, Program, StartWhen};
@@ -28,7 +29,7 @@ use crate::check::built_in;
 use crate::run::command;
 
 /// A bound for what has to become true; a broken build takes so long, a working one does not.
-const PATIENCE: Duration = Duration::from_secs(8);
+const PATIENCE: Duration = Duration::from_secs(30);
 pub const PASSWORD: &str = "sixteen-byte-pw!";
 
 pub fn node() -> NodeId {
@@ -116,14 +117,21 @@ impl Site {
             runtime.block_on(engine.run(receiver, stop));
         });
         let site = Site {
-            dir, state, facts, roster, shutdown, engine_shutdown,
-            tasks: Some(tasks), engine: Some(thread), runtime,
+            dir,
+            state,
+            facts,
+            roster,
+            shutdown,
+            engine_shutdown,
+            tasks: Some(tasks),
+            engine: Some(thread),
+            runtime,
         };
         site.describe(given.bmc, &vault);
         site
     }
 
-    /// One node that has no power and is to have none: nothing is left for the built-in modules to do.
+    /// One node that runs and is to do no more than that: nothing is left for the built-in modules to do.
     fn describe(&self, bmc: SocketAddr, vault: &Vault) {
         let asked = |event| Fact::Operator(OperatorFact::from(event));
         let network = NetworkSpec {
@@ -149,12 +157,17 @@ impl Site {
             variables: Default::default(),
             own: Default::default(),
         };
-        let off = Some(Value::symbol("off"));
+        let agent = |event| Fact::Agent(AgentFact { node: Some(node()), peer: ([10, 0, 0, 7], 1).into(), event });
+        let init = Some(Value::symbol("init"));
+        let variables = vec![Reported { path: VarPath::run(), value: init.clone() }];
         self.submit(vec![
             asked(OperatorEvent::NetworkDescribed { spec: network }),
             asked(OperatorEvent::NodeDescribed { node: node(), spec: Box::new(spec) }),
-            asked(OperatorEvent::GoalSet { node: node(), path: VarPath::power(), value: off }),
-            Fact::Power(PowerFact { node: node(), event: PowerEvent::Status { power: PowerState::Off } }),
+            asked(OperatorEvent::GoalSet { node: node(), path: VarPath::run(), value: init }),
+            Fact::Power(PowerFact { node: node(), event: PowerEvent::Status { power: PowerState::On } }),
+            agent(AgentEvent::Joined { certificate: Digest::of(b"certificate") }),
+            agent(AgentEvent::Connected { session: 1 }),
+            agent(AgentEvent::Observed { revision: Revision(1), scope: Scope::Full, variables }),
         ]);
     }
 
@@ -181,7 +194,8 @@ impl Site {
         let begun = Instant::now();
         while !is_so() {
             let told: Vec<String> = self.journal().iter().map(|stamped| stamped.fact.sentence()).collect();
-            assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}; the journal: {told:#?}");
+            let all = self.roster.all();
+            assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}; {all:#?}; the journal: {told:#?}");
             std::thread::sleep(Duration::from_millis(20));
         }
     }

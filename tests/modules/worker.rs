@@ -50,9 +50,9 @@ fn what_is_known_already_is_not_journaled_again() {
     let site = Site::lamp("well");
     site.until_light("off");
     let seen = |site: &Site| site.events().iter().filter(|e| matches!(e, ModuleEvent::Observed { .. })).count();
-    let before = seen(&site);
-    std::thread::sleep(std::time::Duration::from_millis(2_500));
-    assert_eq!(seen(&site), before);
+    let looks = || std::fs::read_to_string(site.file("looks")).unwrap_or_default().lines().count();
+    site.wait("it was looked at several times", || looks() >= 4);
+    assert_eq!(seen(&site), 1);
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn what_a_program_says_of_others_is_refused_and_told() {
     let site = is_switched_on_all_the_same("trespasses");
     let state = site.state.now();
     let seen = state.node(node()).unwrap();
-    assert_eq!(seen.see_symbol(&VarPath::power()), Some("off"));
+    assert_eq!(seen.see_symbol(&VarPath::power()), Some("on"));
     assert!(refusals(&site).contains("'power' is not the module's own variable"), "{}", refusals(&site));
     assert!(refusals(&site).contains("'other.light' is not the module's own variable"), "{}", refusals(&site));
     assert_eq!(site.starts().len(), 1, "what is refused is no reason to end it");
@@ -154,7 +154,14 @@ fn a_password_that_a_program_repeats_reaches_neither_the_journal_nor_the_state()
 #[test]
 fn a_program_that_is_idle_is_ended_and_started_when_it_is_needed() {
     let site = Site::lamp("idle");
-    site.wait("it was ended", || site.roster.all().values().any(|status| status.standing == Standing::Asleep && status.pid.is_none() && site.starts().len() == 1 && !ends(&site).is_empty()));
+    site.wait("it was ended", || {
+        site.roster.all().values().any(|status| {
+            status.standing == Standing::Asleep
+                && status.pid.is_none()
+                && site.starts().len() == 1
+                && !ends(&site).is_empty()
+        })
+    });
     assert!(!is_alive(site.starts()[0]));
     site.want(&light(), "on");
     site.until_light("on");

@@ -125,10 +125,16 @@ impl Worker {
         }
     }
 
+    /// A look that failed is told to those who ask for the module; many nodes that are off must not fill the log.
     fn looked(&self, node: NodeId, failure: Option<String>) {
         if let Some(detail) = failure {
             let detail = facts::cut(&self.cards.hide(&detail));
             tracing::debug!(module = %self.program.name, %node, detail, "a module could not look at a node");
+            let state = self.context.state.now();
+            let name = state.node(node).map_or_else(|| node.to_string(), |node| node.spec.name.to_string());
+            self.roster.change(&self.program.name, |status| {
+                status.detail = format!("last look that failed, at {name}: {detail}")
+            });
         }
     }
 

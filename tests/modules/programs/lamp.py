@@ -78,8 +78,10 @@ def act(message):
 
 def discover(message):
     node = message["node"]
+    with (folder / "looks").open("a") as looks:
+        looks.write("look\n")
     if how == "trespasses":
-        say(type="observe", node=node["id"], variable="power", value="on")
+        say(type="observe", node=node["id"], variable="power", value="off")
         say(type="observe", node=node["id"], variable="other.light", value="on")
     if how == "invents":
         say(type="observe", node="00000000-0000-0000-0000-00000000beef", variable="lamp.light", value="on")
