@@ -6,4 +6,5 @@ mod ipmi;
 mod orphans;
 mod run;
 mod site;
+mod whole;
 mod worker;

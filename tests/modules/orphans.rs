@@ -35,7 +35,7 @@ os.rename(sys.argv[1] + ".new", sys.argv[1])
 time.sleep(1000)
 "#;
 
-fn wait(what: &str, is_so: impl Fn() -> bool) {
+pub fn wait(what: &str, is_so: impl Fn() -> bool) {
     let begun = Instant::now();
     while !is_so() {
         assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
@@ -60,9 +60,14 @@ fn all_end(pids: &[i32]) {
     wait("all have ended", || !pids.iter().any(|pid| is_alive(*pid)));
 }
 
-/// The real appliance, in a network of its own, with the stubborn program as its module.
+/// The real appliance with the stubborn program as its module.
 fn appliance(dir: &Path) -> Child {
     fs::write(dir.join("stubborn.py"), STUBBORN).unwrap();
+    appliance_with(dir, "name = \"stubborn\"\ncommand = [\"python3\", \"stubborn.py\", \"pids\"]")
+}
+
+/// The real appliance, in a network of its own, with this module.
+pub fn appliance_with(dir: &Path, module: &str) -> Child {
     let config = format!(
         r#"
 state_dir = "state"
@@ -74,8 +79,7 @@ agents.listen = "127.0.0.1:8443"
 api.socket = "{}/api.sock"
 boot = {{ layer0 = ".", loaders = "." }}
 [[module]]
-name = "stubborn"
-command = ["python3", "stubborn.py", "pids"]
+{module}
 "#,
         dir.display()
     );
@@ -100,7 +104,7 @@ command = ["python3", "stubborn.py", "pids"]
 }
 
 /// Ends the appliance with the test, whatever the test comes to.
-struct Ended(Child);
+pub struct Ended(pub Child);
 
 impl Drop for Ended {
     fn drop(&mut self) {

@@ -13,7 +13,7 @@ use bootes::fact::{
 };
 use bootes::journal::Journal;
 use bootes::model::limits::ACTIONS_PER_MODULE_MAX;
-use bootes::model::{BmcDriver, BmcSpec, Digest, Mac, NetworkSpec, NodeId, NodeSpec, Revision, Value, VarPath};
+use bootes::model::{BmcDriver, BmcSpec, Digest, Mac, Name, NetworkSpec, NodeId, NodeSpec, Revision, Value, VarPath};
 use bootes::module::card::{BmcAccess, Keyholder};
 use bootes::module::status::Roster;
 use bootes::module::{ExternalModule, Program, StartWhen};
@@ -198,6 +198,11 @@ impl Site {
             assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}; {all:#?}; the journal: {told:#?}");
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    pub fn forget_others(&self, configured: Vec<Name>) {
+        let forget = bootes::module::forget_others(configured, self.facts.clone(), self.state.clone());
+        self.runtime.block_on(forget);
     }
 
     pub fn until_light(&self, value: &str) {
