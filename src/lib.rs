@@ -9,6 +9,7 @@ pub mod fact;
 pub mod journal;
 pub mod layer;
 pub mod model;
+pub mod module;
 pub mod plan;
 pub mod port;
 pub mod power;

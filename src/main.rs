@@ -7,6 +7,9 @@ fn main() -> ExitCode {
     if arguments.get(1).map(String::as_str) == Some(bootes::layer::container::CONTAINER_INIT_ARG) {
         bootes::layer::container::container_main();
     }
+    if arguments.get(1).map(String::as_str) == Some(bootes::module::guard::GUARD_ARG) {
+        return bootes::module::guard::main(arguments.get(2..).unwrap_or_default());
+    }
     if bootes::agent::init::is_called(&arguments) {
         bootes::agent::init::main(&arguments);
     }

@@ -21,6 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use crate::boot::answer::Services;
 use crate::boot::dhcp;
@@ -30,11 +31,16 @@ use crate::boot::script::{BootSettings, KernelArgumentError};
 use crate::boot::tftp;
 use crate::config::Appliance;
 use crate::config::appliance::RouterAdvertisements;
+use crate::config::module::{BmcTrust, OutsideModule};
 use crate::engine::Engine;
 use crate::journal::{Journal, JournalError};
 use crate::layer::store::{Store, StoreError};
-use crate::model::Schema;
 use crate::model::limits::ACTIONS_PER_MODULE_MAX;
+use crate::model::{BmcSpec, Schema};
+use crate::module::card::{BmcAccess, Keyholder};
+use crate::module::process::Command;
+use crate::module::status::Roster;
+use crate::module::{self, ExternalModule, Program, guard};
 use crate::plan::{Graph, GraphError, Mutation};
 use crate::port::{FactFeed, FactSender, Module, ModuleContext, StateReader, fact_channel};
 use crate::power::PowerModule;
@@ -179,7 +185,13 @@ async fn appliance(config: Appliance) -> Result<(), ServeError> {
 
     let (power, power_handle) = PowerModule::new(vault.clone(), config.power_poll);
     let edges = Edges { facts: facts.clone(), state: state.clone(), shutdown: shutdown.clone() };
-    let modules: Vec<Box<dyn Module>> = vec![Box::new(power), Box::new(bound.agents)];
+    let roster = Roster::default();
+    let mut modules: Vec<Box<dyn Module>> = vec![Box::new(power), Box::new(bound.agents)];
+    for module in &config.modules {
+        modules.push(Box::new(ExternalModule::new(program(module, &vault), graph.clone(), roster.clone())));
+    }
+    let configured = config.modules.iter().map(|module| module.name.clone()).collect();
+    tasks.spawn(module::forget_others(configured, facts.clone(), state.clone()));
     for module in modules {
         let (actions, context) = edges.module();
         engine.add_module(&module.name(), actions);
@@ -203,6 +215,7 @@ async fn appliance(config: Appliance) -> Result<(), ServeError> {
         vault,
         graph,
         policy,
+        roster,
         image_store: config.images_store.clone(),
         state_dir: config.state_dir.clone(),
         journal_health,
@@ -236,6 +249,27 @@ fn run_engine(
         .name("engine".into())
         .spawn(move || runtime.block_on(engine.run(facts, shutdown)))
         .map_err(ServeError::Runtime)
+}
+
+/// A module from outside as it is run.
+fn program(module: &OutsideModule, vault: &Arc<Vault>) -> Program {
+    let folder = std::path::absolute(&module.folder).unwrap_or_else(|_| module.folder.clone());
+    let command = Command { words: module.command.clone(), folder, guard: PathBuf::from(guard::THIS_BINARY) };
+    let bmc = match module.bmc {
+        BmcTrust::Trusted => BmcAccess::Given(Arc::new(Keys(vault.clone()))),
+        BmcTrust::Untrusted => BmcAccess::Withheld,
+    };
+    Program { name: module.name.clone(), command, config: module.config.clone(), bmc, start: module.start }
+}
+
+/// The vault as modules from outside see it.
+struct Keys(Arc<Vault>);
+
+impl Keyholder for Keys {
+    fn password(&self, bmc: &BmcSpec) -> Result<Zeroizing<String>, String> {
+        let secret = self.0.open_sealed(&bmc.password).map_err(|error| error.to_string())?;
+        secret.reveal().ok_or_else(|| "the BMC's password is not text; set another one".to_owned())
+    }
 }
 
 /// What every edge is given.

@@ -16,7 +16,7 @@ const RANKS: &[&[&str]] = &[
     &["state"],
     &["plan"],
     &["port"],
-    &["journal", "boot", "power", "sync", "layer"],
+    &["journal", "boot", "power", "sync", "layer", "module"],
     &["agent", "engine"],
     &["sim"],
     &["config"],

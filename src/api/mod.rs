@@ -15,6 +15,7 @@ mod auth;
 pub mod certificate;
 mod failures;
 mod history;
+mod modules;
 pub mod permit;
 mod reply;
 pub mod routes;
@@ -51,6 +52,7 @@ use self::socket::Socket;
 use crate::engine::now;
 use crate::model::Digest;
 use crate::model::limits::API_CONNECTIONS_MAX;
+use crate::module::status::Roster;
 use crate::plan::{Graph, Policy};
 use crate::port::health::JournalHealth;
 use crate::port::{FactFeed, FactSender, StateReader};
@@ -104,6 +106,8 @@ pub struct Context {
     pub graph: Graph,
     /// The engine's policy, for `why`.
     pub policy: Policy,
+    /// How modules from outside fare.
+    pub roster: Roster,
     /// Where images are.
     pub image_store: PathBuf,
     /// Where the journal is.
@@ -305,6 +309,7 @@ async fn route(api: Arc<Api>, caller: &Caller, request: Request<Incoming>) -> Re
         Handler::Why => ask::why(&api, &request),
         Handler::Timeline => ask::timeline(&api, &request),
         Handler::Machines => Ok(ask::machines(&api)),
+        Handler::Modules => Ok(modules::list(&api)),
         Handler::Events => ask::events(&api, &request).await,
         Handler::Follow => stream::follow(&api, &request).await,
         Handler::Plan => apply::apply(&api, caller, request, apply::Intent::Show).await,

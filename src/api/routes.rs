@@ -39,6 +39,8 @@ pub enum Handler {
     Timeline,
     /// Unknown machines.
     Machines,
+    /// Modules.
+    Modules,
     /// Facts of the journal.
     Events,
     /// Facts as they come.
@@ -103,6 +105,7 @@ pub static ROUTES: &[Route] = &[
     route(Method::GET, "/api/v1/why", Read, Handler::Why, "Why nodes are not at their goal."),
     route(Method::GET, "/api/v1/timeline", Read, Handler::Timeline, "The stages of nodes' last boots."),
     route(Method::GET, "/api/v1/machines", Read, Handler::Machines, "Machines that asked for an address and are no node."),
+    route(Method::GET, "/api/v1/modules", Read, Handler::Modules, "Modules, built in and from outside, and how they fare."),
     route(Method::GET, "/api/v1/events", Read, Handler::Events, "Facts of the journal."),
     route(Method::GET, "/api/v1/events/follow", Read, Handler::Follow, "Facts as they come, one JSON document a line."),
     route(Method::POST, "/api/v1/plan", Administer, Handler::Plan, "What a description would change."),

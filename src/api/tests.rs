@@ -63,6 +63,7 @@ async fn appliance() -> Appliance {
         vault,
         graph,
         policy: Policy::default(),
+        roster: Default::default(),
         image_store: dir.path().join("images"),
         state_dir: dir.path().to_owned(),
         journal_health: engine.journal_health(),

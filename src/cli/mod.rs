@@ -22,6 +22,7 @@ mod get;
 mod image;
 mod login;
 mod man;
+mod module;
 mod nodes;
 mod output;
 mod plan;
@@ -116,6 +117,9 @@ enum Command {
     Api(api::Command),
     /// Simulate a whole cluster from one seed, with whatever goes wrong; needs no appliance.
     Sim(sim::Args),
+    /// Begin, check or list modules: programs that add variables and mutations.
+    #[command(subcommand)]
+    Module(module::Command),
     /// Print a completion script for a shell.
     Completion(completion::Args),
     /// Write the manual pages.
@@ -185,6 +189,7 @@ async fn dispatch(cli: Cli) -> Result<Status, CliError> {
         Command::Api(command) => api::run(command, &mut shell).await,
         Command::Man(args) => man::run(&args, &mut shell),
         Command::Sim(args) => sim::run(args, &mut shell),
+        Command::Module(command) => module::run(command, &mut shell).await,
         Command::Completion(args) => completion::run(&args, &mut shell),
         Command::Version(args) => version::run(args, &mut shell).await,
         Command::Docs(command) => docs::run(&command, &mut shell),

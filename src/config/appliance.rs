@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::error::{ConfigError, ValueError};
 use super::field::{Document, Field, Table};
 use super::keys::appliance as keys;
+use super::module::{self, OutsideModule};
 use super::source::Source;
 use super::suggest;
 use crate::journal::KeepPolicy;
@@ -47,6 +48,8 @@ pub struct Appliance {
     pub power_poll: Duration,
     /// Snapshots, and how far back the past is kept.
     pub journal: KeepPolicy,
+    /// Modules from outside, in the order of the file.
+    pub modules: Vec<OutsideModule>,
     /// Retries and timeouts.
     pub engine: Engine,
 }
@@ -164,7 +167,8 @@ impl Appliance {
         };
         let power_poll = Duration::from_secs(root.section(&keys::POWER)?.number(&keys::POLL_S)?);
         let journal = journal(&root.section(&keys::JOURNAL)?)?;
-        let engine = engine(&root.section(&keys::ENGINE)?)?;
+        let modules = module::modules(&root, folder)?;
+        let engine = engine(&root.section(&keys::ENGINE)?, &modules)?;
         Ok(Appliance {
             state_dir,
             dhcp_interfaces,
@@ -177,6 +181,7 @@ impl Appliance {
             images_store,
             power_poll,
             journal,
+            modules,
             engine,
         })
     }
@@ -298,7 +303,7 @@ fn journal(table: &Table) -> Result<KeepPolicy, ConfigError> {
     })
 }
 
-fn engine(table: &Table) -> Result<Engine, ConfigError> {
+fn engine(table: &Table, modules: &[OutsideModule]) -> Result<Engine, ConfigError> {
     let base_s = table.number(&keys::BACKOFF_BASE_S)?;
     let max_s = table.number(&keys::BACKOFF_MAX_S)?;
     if max_s < base_s {
@@ -307,7 +312,7 @@ fn engine(table: &Table) -> Result<Engine, ConfigError> {
     }
     let mut timeouts_s = BTreeMap::new();
     if let Some(field) = table.get(&keys::TIMEOUTS) {
-        take_timeouts("", &field, &mutation_names(), &mut timeouts_s)?;
+        take_timeouts("", &field, &mutation_names(), modules, &mut timeouts_s)?;
     }
     Ok(Engine {
         retry_budget: u32::try_from(table.number(&keys::RETRY_BUDGET)?).unwrap_or(u32::MAX),
@@ -331,15 +336,18 @@ fn take_timeouts(
     prefix: &str,
     field: &Field,
     known: &[String],
+    modules: &[OutsideModule],
     timeouts_s: &mut BTreeMap<String, u64>,
 ) -> Result<(), ConfigError> {
     for (key, value) in field.entries()? {
         let name = format!("{prefix}{key}");
         if value.is_table() && prefix.is_empty() {
-            take_timeouts(&format!("{name}."), &value, known, timeouts_s)?;
+            take_timeouts(&format!("{name}."), &value, known, modules, timeouts_s)?;
             continue;
         }
-        if !known.contains(&name) {
+        // Which mutations a module from outside has, it alone can say.
+        let outside = modules.iter().any(|module| name.split('.').next() == Some(module.name.as_str()));
+        if !outside && !known.contains(&name) {
             let advice = suggest::advice(&name, known.iter().map(String::as_str));
             return Err(value.bad(ValueError::Choice { got: name, advice }));
         }

@@ -9,7 +9,7 @@ use thiserror::Error;
 use super::source::Place;
 use crate::model::cluster::PrefixError;
 use crate::model::ids::NameError;
-use crate::model::limits::API_BODY_BYTES_MAX;
+use crate::model::limits::{API_BODY_BYTES_MAX, MODULES_MAX};
 use crate::model::mac::MacError;
 use crate::model::nodeset::NodeSetError;
 
@@ -209,6 +209,12 @@ pub enum ValueError {
         /// How many it may have.
         max: usize,
     },
+    /// A name that something built in has.
+    #[error("'{0}' is the name of something built in; choose another one")]
+    BuiltInName(String),
+    /// More modules than there may be.
+    #[error("there are more than {MODULES_MAX} modules; let one program do the work of several")]
+    TooManyModules,
     /// An address that machines cannot be told.
     #[error("machines are told this address, so it must be one of this appliance's own, not {0}")]
     Unspecified(String),

@@ -6,6 +6,7 @@
 use std::ops::Range;
 use std::str::FromStr;
 
+use serde_json::Value as Json;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -233,6 +234,46 @@ impl<'a> Field<'a> {
         number
             .filter(|number| (min..=max).contains(number))
             .ok_or_else(|| self.bad(ValueError::Range { got: written.as_str().to_owned(), min, max }))
+    }
+
+    /// True or false.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn flag(&self) -> Result<bool, ConfigError> {
+        match self.value {
+            DeValue::Boolean(flag) => Ok(*flag),
+            _ => Err(self.wrong_type(self.kind.expected())),
+        }
+    }
+
+    /// The same value as JSON.
+    ///
+    /// # Errors
+    /// When it is or holds a date, which JSON does not have, or a number that no computer has.
+    pub fn json(&self) -> Result<Json, ConfigError> {
+        let refused = |expected: &str| self.wrong_type(expected.to_owned());
+        Ok(match self.value {
+            DeValue::String(text) => Json::from(text.as_ref()),
+            DeValue::Integer(written) => {
+                let number = i64::from_str_radix(written.as_str(), written.radix());
+                Json::from(number.map_err(|_| refused("a whole number of 64 bits"))?)
+            }
+            DeValue::Float(written) => {
+                let number = written.as_str().parse::<f64>().ok().and_then(serde_json::Number::from_f64);
+                Json::Number(number.ok_or_else(|| refused("a finite number"))?)
+            }
+            DeValue::Boolean(flag) => Json::from(*flag),
+            DeValue::Datetime(_) => return Err(refused("a text, since modules know no dates")),
+            DeValue::Array(items) => {
+                let json = |item: &'a Spanned<DeValue<'a>>| self.with(self.key.clone(), item).json();
+                Json::Array(items.iter().map(json).collect::<Result<_, _>>()?)
+            }
+            DeValue::Table(_) => {
+                let pair = |(key, value): (String, Field<'a>)| Ok((key, value.json()?));
+                Json::Object(self.entries()?.into_iter().map(pair).collect::<Result<_, ConfigError>>()?)
+            }
+        })
     }
 
     /// Whether it is a list.

@@ -39,8 +39,12 @@ pub enum Kind {
     },
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// True or false.
+    Flag,
     /// A table whose keys and texts are free.
     Labels,
+    /// A table whose keys and values are a module's own.
+    Free,
     /// A table of seconds by the name of a mutation.
     Seconds,
     /// A table.
@@ -105,7 +109,9 @@ impl Kind {
             Kind::Prefix => "an IPv4 network, as a text".into(),
             Kind::Number { min, max } => format!("a whole number from {min} to {max}"),
             Kind::Choice(words) => format!("one of {}, as a text", words.join(", ")),
+            Kind::Flag => "true or false".into(),
             Kind::Labels => "a table of texts".into(),
+            Kind::Free => "a table of the module's own keys".into(),
             Kind::Seconds => "a table of whole numbers, seconds by the name of a mutation".into(),
             Kind::Table(section) => format!("a table, {}", section.title),
             Kind::Tables(section) => format!("a list of tables, each headed {}", section.title),
@@ -129,7 +135,9 @@ impl Kind {
             Kind::Prefix => "\"10.77.0.0/24\"",
             Kind::Number { .. } => "10",
             Kind::Choice(_) => "\"ipmi\"",
+            Kind::Flag => "true",
             Kind::Labels => "{ rack = \"r1\" }",
+            Kind::Free => "{ every_s = 60 }",
             Kind::Seconds => "{ \"boot.rom\" = 180 }",
             Kind::Table(_) | Kind::Tables(_) => "{ … }",
         }
@@ -165,6 +173,12 @@ pub mod appliance {
         Kind::Table(&JOURNAL_SECTION),
         Else("its defaults"),
         "snapshots of the state, and how far back the past is kept",
+    );
+    pub const MODULE: Key = key(
+        "module",
+        Kind::Tables(&MODULE_SECTION),
+        Else("none"),
+        "a module from outside: a program that declares variables and mutations, see WRITING-A-MODULE.md",
     );
     pub const ENGINE: Key = key("engine", Kind::Table(&ENGINE_SECTION), Else("its defaults"), "retries and timeouts");
 
@@ -256,6 +270,29 @@ pub mod appliance {
     /// One timeout.
     pub const TIMEOUT_KIND: Kind = PAUSE;
 
+    pub const MODULE_NAME: Key =
+        key("name", Kind::Name, Required, "its name, with which all its variables and mutations begin");
+    pub const MODULE_COMMAND: Key = key(
+        "command",
+        Kind::Texts,
+        Required,
+        "the program and its arguments; it is started in the folder of this file, with the appliance's rights",
+    );
+    pub const MODULE_CONFIG: Key = key("config", Kind::Free, Else("empty"), "its own configuration, as it declares it");
+    pub const MODULE_BMC: Key =
+        key("bmc", Kind::Flag, Else("`false`"), "whether it is given addresses, accounts and passwords of nodes' BMCs");
+    pub const MODULE_START: Key = key(
+        "start",
+        Kind::Choice(&["demand", "always"]),
+        Text("demand"),
+        "when its program runs: when there is something to do (demand), or as long as the appliance (always)",
+    );
+
+    static MODULE_SECTION: Section = Section {
+        title: "[[module]]",
+        prefix: "module",
+        keys: &[MODULE_NAME, MODULE_COMMAND, MODULE_CONFIG, MODULE_BMC, MODULE_START],
+    };
     static DHCP_SECTION: Section =
         Section { title: "[dhcp]", prefix: "dhcp", keys: &[INTERFACES, ROUTER_ADVERTISEMENTS] };
     static TFTP_SECTION: Section = Section { title: "[tftp]", prefix: "tftp", keys: &[TFTP_LISTEN] };
@@ -278,7 +315,7 @@ pub mod appliance {
     pub static ROOT: Section = Section {
         title: "appliance.toml",
         prefix: "",
-        keys: &[STATE_DIR, DHCP, TFTP, HTTP, AGENTS, API, BOOT, IMAGES, POWER, JOURNAL, ENGINE],
+        keys: &[STATE_DIR, DHCP, TFTP, HTTP, AGENTS, API, BOOT, IMAGES, POWER, MODULE, JOURNAL, ENGINE],
     };
 }
 

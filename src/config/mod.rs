@@ -14,6 +14,7 @@ mod error;
 mod expand;
 mod field;
 mod keys;
+pub mod module;
 pub mod ports;
 pub mod reference;
 mod source;

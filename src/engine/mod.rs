@@ -210,7 +210,7 @@ impl Engine {
             node: refused.node,
             step: refused.step,
             generation: refused.generation,
-            reason: FailReason::ModuleUnavailable { module: module.to_string() },
+            reason: FailReason::ModuleUnavailable { module: module.to_string(), detail: String::new() },
         }))
     }
 }

@@ -56,6 +56,16 @@ pub enum FailReason {
     ModuleUnavailable {
         /// The module.
         module: String,
+        /// Why, for people, where there is more to say.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        detail: String,
+    },
+    /// A module from outside could not do it.
+    Module {
+        /// The module.
+        module: String,
+        /// The whole error, for people.
+        detail: String,
     },
 }
 
@@ -68,9 +78,13 @@ impl fmt::Display for FailReason {
             FailReason::Bmc { problem, detail } => write!(f, "{problem}: {detail}"),
             FailReason::Agent { detail } => write!(f, "the agent says: {detail}"),
             FailReason::NoAgent => f.write_str("the node's agent is not connected"),
-            FailReason::ModuleUnavailable { module } => {
+            FailReason::ModuleUnavailable { module, detail } if detail.is_empty() => {
                 write!(f, "the module {module} takes no more work")
             }
+            FailReason::ModuleUnavailable { module, detail } => {
+                write!(f, "the module {module} cannot do it now: {detail}")
+            }
+            FailReason::Module { module, detail } => write!(f, "the module {module} says: {detail}"),
         }
     }
 }

@@ -53,6 +53,24 @@ pub const API_CONNECTIONS_MAX: usize = 512;
 pub const API_PEERS_MAX: usize = 4_096;
 /// Bytes of one frame of the tree protocol; a longer one closes the session.
 pub const SYNC_FRAME_BYTES_MAX: usize = 1 << 20;
+/// Bytes of one line of a module's program, with its end; a longer one ends the program, which is then started again.
+pub const MODULE_LINE_BYTES_MAX: usize = 64 << 10;
+/// Lines that are read from a module's program in one second; further ones wait in its pipe, and so does the program.
+pub const MODULE_LINES_PER_S_MAX: u32 = 2_000;
+/// Lines of a module's program that cannot be understood in one run; one more ends the program.
+pub const MODULE_BAD_LINES_MAX: u32 = 10;
+/// Requests that one module's program is given at once, whatever it declares; the others wait.
+pub const MODULE_REQUESTS_AT_ONCE_MAX: usize = 64;
+/// Actions that wait for one module's program; a further one fails at once and is tried again later.
+pub const MODULE_ACTIONS_WAITING_MAX: usize = 1_024;
+/// Refused words of a module that are journaled in one minute; the others go to the appliance's log alone.
+pub const MODULE_REFUSALS_JOURNALED_PER_MINUTE_MAX: u32 = 30;
+/// Characters of a text that a module's program gives for people; the rest is cut.
+pub const MODULE_TEXT_CHARS_MAX: usize = 512;
+/// Variables and mutations that one module may declare, each; a declaration beyond it is refused.
+pub const MODULE_DECLARED_MAX: usize = 256;
+/// Modules that are programs; an appliance.toml with more is refused.
+pub const MODULES_MAX: usize = 32;
 
 const _: () = assert!(FACTS_PER_COMMIT_MAX <= FACT_QUEUE_MAX);
 const _: () = assert!(NODES_MAX <= NODESET_NAMES_MAX);

@@ -168,6 +168,7 @@ enum FailKey {
     Agent,
     NoAgent,
     ModuleUnavailable(String),
+    Module(String),
 }
 
 impl From<&Attempt> for FailureKey {
@@ -177,7 +178,8 @@ impl From<&Attempt> for FailureKey {
             FailReason::Bmc { problem, .. } => FailKey::Bmc(*problem),
             FailReason::Agent { .. } => FailKey::Agent,
             FailReason::NoAgent => FailKey::NoAgent,
-            FailReason::ModuleUnavailable { module } => FailKey::ModuleUnavailable(module.clone()),
+            FailReason::ModuleUnavailable { module, .. } => FailKey::ModuleUnavailable(module.clone()),
+            FailReason::Module { module, .. } => FailKey::Module(module.clone()),
         };
         FailureKey { step: attempt.step.clone(), why }
     }
@@ -298,7 +300,9 @@ fn said(of: &[&WhyReport]) -> (Vec<Said>, usize) {
     let text = |report: &&WhyReport| match &report.reason {
         Reason::BackingOff { last: Some(last), .. } | Reason::Quarantined { last: Some(last), .. } => {
             match &last.reason {
-                FailReason::Bmc { detail, .. } | FailReason::Agent { detail } => Some(detail.clone()),
+                FailReason::Bmc { detail, .. } | FailReason::Agent { detail } | FailReason::Module { detail, .. } => {
+                    Some(detail.clone())
+                }
                 FailReason::TimedOut { .. } | FailReason::NoAgent | FailReason::ModuleUnavailable { .. } => None,
             }
         }

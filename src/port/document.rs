@@ -335,6 +335,35 @@ impl EventDocument {
     }
 }
 
+/// A module.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModuleDocument {
+    /// Its name.
+    pub name: String,
+    /// Where it comes from: `built_in` or `outside`.
+    pub origin: String,
+    /// How it fares: `running`, `asleep` until it is needed, `starting`, `failed`, or `stopped`.
+    pub state: String,
+    /// For how many seconds; nothing for what is built in.
+    pub for_s: Option<u64>,
+    /// The process id of its guard, while there is one.
+    pub pid: Option<u32>,
+    /// How often its program has failed since the appliance started.
+    pub failures: u64,
+    /// What was last wrong with it; empty when nothing was.
+    pub detail: String,
+    /// Its own version.
+    pub version: String,
+    /// What it is for.
+    pub doc: String,
+    /// The variables that it has declared.
+    pub variables: Vec<String>,
+    /// The mutations that it has declared.
+    pub mutations: Vec<String>,
+    /// Whether its mutations are planned with.
+    pub enabled: bool,
+}
+
 /// Something that could not be done (RFC 9457).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {

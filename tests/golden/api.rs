@@ -10,7 +10,8 @@ use bootes::model::{
 use bootes::plan::{Description, Planner, diff, why};
 use bootes::port::access::{CertificateDocument, CreatedToken, TokenDocument};
 use bootes::port::document::{
-    Accepted, ApplyAnswer, ApplyRequest, EventDocument, Items, MachineDocument, NodeDocument, PowerDocument, Problem,
+    Accepted, ApplyAnswer, ApplyRequest, EventDocument, Items, MachineDocument, ModuleDocument, NodeDocument,
+    PowerDocument, Problem,
 };
 use bootes::port::history::{DiffDocument, PastNodes, PlaceDocument};
 use bootes::port::many::{Part, TimelinesDocument, WhyDocument};
@@ -203,6 +204,7 @@ fn route<'a>(
             };
             text(&Items { items: state.unknown.iter().map(document).collect() })
         }
+        "/api/v1/modules" => text(&Items { items: modules() }),
         "/api/v1/whoami" => text(&json!({"name": "ops", "role": "operator", "nodes": "n[1-3]", "expires_at": null})),
         "/api/v1/certificate" => text(&certificate()),
         "/api/v1/tokens" if body.is_empty() => text(&Items { items: tokens() }),
@@ -258,6 +260,37 @@ fn route<'a>(
             None => Err(problem(404, "no-such-path", format!("there is nothing at {other}"))),
         },
     }
+}
+
+fn modules() -> Vec<ModuleDocument> {
+    let built_in = ModuleDocument {
+        name: "power".into(),
+        origin: "built_in".into(),
+        state: "running".into(),
+        for_s: None,
+        pid: None,
+        failures: 0,
+        detail: String::new(),
+        version: "0.1.0".into(),
+        doc: String::new(),
+        variables: vec![],
+        mutations: vec!["power.on".into(), "power.off".into()],
+        enabled: true,
+    };
+    let lamp = ModuleDocument {
+        name: "lamp".into(),
+        origin: "outside".into(),
+        state: "failed".into(),
+        for_s: Some(7),
+        failures: 3,
+        detail: "it ended with exit code 3".into(),
+        doc: "Switches a light.".into(),
+        variables: vec!["lamp.light".into()],
+        mutations: vec!["lamp.look".into()],
+        enabled: false,
+        ..built_in.clone()
+    };
+    vec![built_in, lamp]
 }
 
 fn tokens() -> Vec<TokenDocument> {

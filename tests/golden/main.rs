@@ -7,6 +7,7 @@ mod api;
 mod cli;
 mod cluster;
 mod config;
+mod module;
 mod pairs;
 mod real;
 mod script;

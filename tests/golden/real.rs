@@ -49,6 +49,7 @@ impl Appliance {
             vault,
             graph: graph(),
             policy: policy(),
+            roster: Default::default(),
             image_store: dir.path().join("images"),
             state_dir: dir.path().to_owned(),
             journal_health: engine.journal_health(),

@@ -206,7 +206,7 @@ fn failure(cluster: &Cluster, number: u8, kind: &str, detail: &str) -> Vec<Fact>
     let (reason, first) = match kind {
         "agent" => (FailReason::Agent { detail: detail.to_owned() }, None),
         "no-agent" => (FailReason::NoAgent, None),
-        "module" => (FailReason::ModuleUnavailable { module: detail.to_owned() }, None),
+        "module" => (FailReason::ModuleUnavailable { module: detail.to_owned(), detail: String::new() }, None),
         problem => {
             let problem: BmcProblem = serde_json::from_value(problem.into()).unwrap();
             let order = match flight.step.mutation.as_ref() {

@@ -84,6 +84,7 @@ fn because(reason: &FailReason) -> String {
         FailReason::TimedOut { .. } => "nothing was seen of it in time".to_owned(),
         FailReason::Bmc { problem, .. } => problem.to_string(),
         FailReason::Agent { .. } => "the agent could not do it".to_owned(),
+        FailReason::Module { module, .. } => format!("the module {module} could not do it"),
         FailReason::NoAgent | FailReason::ModuleUnavailable { .. } => reason.to_string(),
     }
 }

@@ -238,7 +238,7 @@ fn a_modules_death_fails_its_own_mutations_and_nothing_else() {
     let mut world = with_fan(10_000, 20_000);
     world.set(1, "fan.speed", Some("high"));
     let under_way = world.node(1).in_flight.clone().unwrap();
-    let reason = crate::fact::FailReason::ModuleUnavailable { module: "fan".into() };
+    let reason = crate::fact::FailReason::ModuleUnavailable { module: "fan".into(), detail: String::new() };
     let (step, generation) = (under_way.step, under_way.generation);
     world.feed(vec![Fact::Outcome(OutcomeFact { node: id(1), step, generation, reason })]);
     assert_eq!(world.node(1).retry.in_a_row, 1);

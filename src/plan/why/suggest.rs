@@ -162,7 +162,7 @@ pub(super) fn suggest(node: &Node, reason: &Reason, last: Option<&Attempt>) -> O
         ("boot.rom" | "boot.loader", FailReason::TimedOut { .. }) => Some(Suggestion::CheckNetworkBoot),
         ("boot.kernel" | "boot.agent" | "run.discover" | "run.sync", _) => Some(Suggestion::CheckConsole),
         (name, _) if name.starts_with("image.") => Some(Suggestion::CheckImage),
-        (_, FailReason::ModuleUnavailable { .. }) => Some(Suggestion::CheckModule),
+        (_, FailReason::ModuleUnavailable { .. } | FailReason::Module { .. }) => Some(Suggestion::CheckModule),
         ("boot.discover", _) => Some(Suggestion::CheckNetworkBoot),
         (name, FailReason::TimedOut { .. }) if name.starts_with("power.") || name == "boot.arm" => {
             Some(Suggestion::CheckBmcReachable)

@@ -21,6 +21,12 @@ impl Secret {
         &self.0
     }
 
+    /// The password as text, for a module from outside that the configuration trusts with it; nothing when it is no text.
+    #[must_use]
+    pub fn reveal(&self) -> Option<Zeroizing<String>> {
+        std::str::from_utf8(&self.0).ok().map(|text| Zeroizing::new(text.to_owned()))
+    }
+
     /// Length of the password in bytes.
     pub fn len_bytes(&self) -> usize {
         self.0.len()
