@@ -9,8 +9,8 @@ use super::Shell;
 use super::client::{Lines, Query};
 use super::clock::Since;
 use super::error::{CliError, Status, tell};
-use super::nodes::Nodes;
 use super::output::{Format, FormatArgs};
+use super::select::Filtered;
 use super::table::{Table, printable};
 use crate::model::{FactSeq, UnixMs};
 use crate::port::document::{EventDocument, Items};
@@ -26,9 +26,8 @@ const KIND_CHARS: usize = 9;
 /// Which, and how.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Only of these nodes, for instance n[1-3].
-    #[arg(value_name = "NODESET")]
-    nodes: Option<Nodes>,
+    #[command(flatten)]
+    nodes: Filtered,
     /// Only of this kind: appliance, operator, dhcp, file, malformed, power, agent, outcome or engine.
     #[arg(long)]
     kind: Option<String>,
@@ -72,7 +71,7 @@ const CATCH_UP_MAX: u32 = 100_000;
 const CONTEXT: u32 = 10;
 
 fn filter(args: &Args, since: Option<UnixMs>) -> Query {
-    let query = Query::default().with("nodes", args.nodes.as_ref()).with("kind", args.kind.as_ref());
+    let query = args.nodes.query().with("kind", args.kind.as_ref());
     query.with("since_ms", since.map(|at| at.0))
 }
 
