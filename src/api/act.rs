@@ -9,21 +9,22 @@ use hyper::{Request, Response};
 use serde::de::DeserializeOwned;
 
 use super::Api;
-use super::ask::nodes_of;
 use super::auth::Caller;
+use super::describe::take;
+use super::nodes::stale;
 use super::reply::{Body, Refusal, json};
 use super::routes::Permission;
+use super::select::{Unselected, selected};
 use crate::fact::{Fact, OperatorEvent, OperatorFact};
 use crate::model::limits::API_BODY_BYTES_MAX;
-use crate::model::schema::Setting;
-use crate::model::{FactSeq, Name, NodeId, NodeSet, Value, VarPath, VarType};
+use crate::model::{FactSeq, Given, Name, NodeId, NodeSet, Value, VarPath};
 use crate::port::document::{Accepted, GoalsRequest, Items, NodesRequest, PowerDocument, PowerRequest, PowerVerb};
-use crate::state::{Node, State};
+use crate::state::Node;
 
 /// Reads a request's body as a document.
 pub(super) async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refusal> {
     let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    if kind.split(';').next().map(str::trim) != Some("application/json") {
+    if !matches!(kind.split(';').next().map(str::trim), Some("application/json" | "application/merge-patch+json")) {
         return Err(Refusal::not_json());
     }
     let collected = Limited::new(request.into_body(), API_BODY_BYTES_MAX).collect().await;
@@ -55,48 +56,47 @@ pub(super) async fn submit(api: &Api, caller: &Caller, events: Vec<OperatorEvent
 async fn for_each(
     api: &Api,
     caller: &Caller,
-    nodes: &str,
+    nodes: &[Arc<Node>],
     event: impl Fn(NodeId) -> Vec<OperatorEvent>,
 ) -> Result<Response<Body>, Refusal> {
-    let found = nodes_of(&api.context.state.now(), nodes)?;
-    let seq = submit(api, caller, found.iter().flat_map(|node| event(node.id)).collect()).await?;
-    let nodes = NodeSet::fold(found.iter().map(|node| node.spec.name.as_str()));
-    Ok(json(&Accepted { nodes, count: found.len(), seq }))
+    let seq = submit(api, caller, nodes.iter().flat_map(|node| event(node.id)).collect()).await?;
+    let names = NodeSet::fold(nodes.iter().map(|node| node.spec.name.as_str()));
+    Ok(json(&Accepted { nodes: names, count: nodes.len(), seq }))
 }
 
-/// A secret is sealed before anything else sees it.
-fn parse_goal(api: &Api, state: &State, path: &VarPath, text: &str) -> Result<Value, Refusal> {
-    let spec = state.schema.spec(path).map_err(Refusal::invalid)?;
-    if spec.kind == VarType::Secret && spec.set != Setting::Observed {
-        return api.context.vault.seal(text).map(Value::Secret).map_err(Refusal::internal);
+/// Refuses to ask for an image that a node does not have.
+pub(super) fn check_image<'a>(path: &VarPath, nodes: impl IntoIterator<Item = &'a Arc<Node>>) -> Result<(), Refusal> {
+    let Some((image, "state")) = path.as_image() else { return Ok(()) };
+    let digest = VarPath::image_digest(&image);
+    match nodes.into_iter().find(|node| !node.desired.contains_key(&digest)) {
+        None => Ok(()),
+        Some(node) => Err(Refusal::invalid(format!(
+            "{} has no image '{image}' in its cake; correct the name or the cake",
+            node.spec.name
+        ))),
     }
-    state.schema.parse_goal(path, text).map_err(Refusal::invalid)
 }
 
 pub(super) async fn goals(api: &Api, caller: &Caller, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
-    let GoalsRequest { nodes, goals } = read(request).await?;
+    let GoalsRequest { nodes, goals, if_revision } = read(request).await?;
     if goals.is_empty() {
         return Err(Refusal::invalid("no goal is given; write for instance power=off"));
     }
+    let _alone = api.alone().await;
     let state = api.context.state.now();
     let mut parsed: Vec<(VarPath, Option<Value>)> = Vec::with_capacity(goals.len());
     for (path, value) in goals {
         let path: VarPath = path.parse().map_err(Refusal::invalid)?;
-        let value = value.map(|text| parse_goal(api, &state, &path, &text)).transpose()?;
+        let take = |text| take(&api.context.vault, &state.schema, &path, &Given::Text(text), None);
+        let value = value.map(take).transpose()?;
         parsed.push((path, value));
     }
-    let found = nodes_of(&state, &nodes)?;
-    for (path, value) in &parsed {
-        let Some((image, "state")) = path.as_image() else { continue };
-        let unknown = |node: &&Arc<Node>| !node.desired.contains_key(&VarPath::image_digest(&image));
-        if value.is_some()
-            && let Some(node) = found.iter().find(unknown)
-        {
-            let name = &node.spec.name;
-            return Err(Refusal::invalid(format!(
-                "{name} has no image '{image}' in its cake; correct the name or the cake"
-            )));
-        }
+    let found = selected(&state, &nodes, Unselected::Refused)?;
+    for (path, _) in parsed.iter().filter(|(_, value)| value.is_some()) {
+        check_image(path, &found)?;
+    }
+    if let Some(node) = found.iter().find(|node| if_revision.is_some_and(|seen| seen != node.revision)) {
+        return Err(stale(&state, node));
     }
     let event = |node| {
         let set = |(path, value): &(VarPath, Option<Value>)| OperatorEvent::GoalSet {
@@ -106,13 +106,14 @@ pub(super) async fn goals(api: &Api, caller: &Caller, request: Request<Incoming>
         };
         parsed.iter().map(set).collect()
     };
-    for_each(api, caller, &nodes, event).await
+    for_each(api, caller, &found, event).await
 }
 
 pub(super) async fn power(api: &Api, caller: &Caller, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
     let PowerRequest { nodes, power } = read(request).await?;
+    let _alone = api.alone().await;
+    let found = selected(&api.context.state.now(), &nodes, Unselected::Refused)?;
     if power != PowerVerb::On {
-        let found = nodes_of(&api.context.state.now(), &nodes)?;
         let by_hand = found.iter().filter(|node| node.spec.bmc.is_none()).map(|node| node.spec.name.as_str());
         let by_hand = NodeSet::fold(by_hand);
         if !by_hand.is_empty() {
@@ -127,12 +128,14 @@ pub(super) async fn power(api: &Api, caller: &Caller, request: Request<Incoming>
             vec![OperatorEvent::GoalSet { node, path: VarPath::power(), value: Some(value) }]
         }
     };
-    for_each(api, caller, &nodes, event).await
+    for_each(api, caller, &found, event).await
 }
 
 pub(super) async fn release(api: &Api, caller: &Caller, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
     let NodesRequest { nodes } = read(request).await?;
-    for_each(api, caller, &nodes, |node| vec![OperatorEvent::Released { node }]).await
+    let _alone = api.alone().await;
+    let found = selected(&api.context.state.now(), &nodes, Unselected::Refused)?;
+    for_each(api, caller, &found, |node| vec![OperatorEvent::Released { node }]).await
 }
 
 /// Asks all BMCs at once; the broker bounds how many are spoken to.
@@ -142,7 +145,7 @@ pub(super) async fn power_status(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Refusal> {
     let NodesRequest { nodes } = read(request).await?;
-    let found = nodes_of(&api.context.state.now(), &nodes)?;
+    let found = selected(&api.context.state.now(), &nodes, Unselected::Refused)?;
     caller.check(Permission::Operate, found.iter().map(|node| node.spec.name.as_str()))?;
     let ask = |node: &Arc<Node>| {
         let (power, name, id) = (api.context.power.clone(), node.spec.name.clone(), node.id);

@@ -1,18 +1,18 @@
 //! Questions: nodes, why, timelines, events, unknown machines. All are answered from a snapshot or the journal.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 
 use super::reply::{Body, Refusal, json};
+use super::select::{Unselected, selected, selection};
 use super::{Api, Context};
 use crate::engine::now;
 use crate::journal::{Filter, JournalReader, Keep};
-use crate::model::{FactSeq, Moment, Name, NodeId, NodeSet, Place, UnixMs};
+use crate::model::{FactSeq, Moment, Name, NodeId, Place, UnixMs};
 use crate::plan::{Planner, why as explain};
-use crate::port::document::{EventDocument, Items, MachineDocument, NodeDocument};
+use crate::port::document::{EventDocument, Items, MachineDocument, NodeDocument, Selection};
 use crate::port::many::{Part, TimelinesDocument, WhyDocument};
 use crate::state::{Node, State};
 
@@ -31,12 +31,6 @@ pub(super) fn nodes(api: &Api, request: &Request<Incoming>) -> Result<Response<B
     let nodes = asked_nodes(&state, &Query::of(request)?)?;
     let items = nodes.iter().map(|node| NodeDocument::new(node, now)).collect();
     Ok(json(&Items { items }))
-}
-
-pub(super) fn node(api: &Api, name: &str) -> Result<Response<Body>, Refusal> {
-    let state = api.context.state.now();
-    let found = find(&state, name).ok_or_else(|| Refusal::no_such_node(&[name.to_owned()]))?;
-    Ok(json(&NodeDocument::new(&found, now())))
 }
 
 pub(super) fn why(api: &Api, request: &Request<Incoming>) -> Result<Response<Body>, Refusal> {
@@ -87,9 +81,12 @@ pub(super) async fn read_journal(
 
 /// Which events a request asks for.
 pub(super) fn event_filter(state: &State, query: &Query) -> Result<Filter, Refusal> {
-    let nodes: Vec<NodeId> = match query.get("nodes") {
-        Some(_) => asked_nodes(state, query)?.iter().map(|node| node.id).collect(),
-        None => Vec::new(),
+    let nodes: Vec<NodeId> = match selection(query) {
+        // Nodes that are selected and are none must not become all of them.
+        some if some != Selection::default() => {
+            selected(state, &some, Unselected::Refused)?.iter().map(|node| node.id).collect()
+        }
+        _ => Vec::new(),
     };
     let mut after = FactSeq(query.number("after")?.unwrap_or(0));
     let mut since = UnixMs(query.number("since_ms")?.unwrap_or(0));
@@ -119,21 +116,26 @@ pub(super) fn event_filter(state: &State, query: &Query) -> Result<Filter, Refus
 
 /// A request's query, decoded.
 #[derive(Debug, Default)]
-pub(super) struct Query(BTreeMap<String, String>);
+pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
     pub(super) fn of<B>(request: &Request<B>) -> Result<Self, Refusal> {
-        let mut words = BTreeMap::new();
+        let mut words = Vec::new();
         let query = request.uri().query().unwrap_or_default();
         for word in query.split('&').filter(|w| !w.is_empty()) {
             let (key, value) = word.split_once('=').unwrap_or((word, ""));
-            words.insert(decode(key)?, decode(value)?);
+            words.push((decode(key)?, decode(value)?));
         }
         Ok(Query(words))
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key).map(String::as_str)
+        self.all(key).last()
+    }
+
+    /// Every value of a key that may be given several times.
+    pub(super) fn all(&self, key: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
     fn part(&self) -> Result<Part, Refusal> {
@@ -172,30 +174,11 @@ pub(super) fn decode(text: &str) -> Result<String, Refusal> {
 }
 
 pub(super) fn asked_nodes(state: &State, query: &Query) -> Result<Vec<Arc<Node>>, Refusal> {
-    match query.get("nodes") {
-        Some(text) => nodes_of(state, text),
-        None => Ok(state.by_name.values().filter_map(|id| state.node(*id).cloned()).collect()),
-    }
+    selected(state, &selection(query), Unselected::All)
 }
 
-/// The nodes that a node set names, all of which must exist.
-pub(super) fn nodes_of(state: &State, text: &str) -> Result<Vec<Arc<Node>>, Refusal> {
-    let set: NodeSet = text.parse().map_err(Refusal::bad_request)?;
-    let mut found = Vec::with_capacity(set.len());
-    let mut missing = Vec::new();
-    for name in set.iter() {
-        match find(state, name) {
-            Some(node) => found.push(node),
-            None => missing.push(name),
-        }
-    }
-    match missing.is_empty() {
-        true => Ok(found),
-        false => Err(Refusal::no_such_node(&[NodeSet::fold(missing)])),
-    }
-}
-
-fn find(state: &State, name: &str) -> Option<Arc<Node>> {
+/// The node of this name or id.
+pub(super) fn find(state: &State, name: &str) -> Option<Arc<Node>> {
     let by_name = name.parse::<Name>().ok().and_then(|name| state.node_named(&name));
     by_name.or_else(|| state.node(name.parse::<NodeId>().ok()?)).cloned()
 }

@@ -12,19 +12,24 @@ mod act;
 mod apply;
 mod ask;
 mod auth;
+mod catalog;
 pub mod certificate;
+mod describe;
 mod failures;
 mod history;
 mod modules;
+mod nodes;
 pub mod permit;
 mod reply;
 pub mod routes;
+mod select;
 mod socket;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod token;
+mod values;
 
 use std::convert::Infallible;
 use std::io;
@@ -40,7 +45,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -122,9 +127,23 @@ struct Api {
     context: Context,
     certificates: Certificates,
     auth: Auth,
-    /// A description is compared with the state and then applied: no other may come in between.
+    /// Whoever writes what depends on what was read holds this; see [`Api::alone`].
     applying: Semaphore,
     shutdown: CancellationToken,
+}
+
+impl Api {
+    /// Waits until nobody else writes. A writer holds this from reading the state until what it wrote is durable.
+    ///
+    /// That is what makes a comparison (of a description with the state, of a revision with the one that a writer has
+    /// seen) still true when its facts are folded: operators' facts are what changes descriptions, wishes and revisions;
+    /// all of them come through the API; and the engine publishes the state that has a fact before it acknowledges it,
+    /// so the next writer reads what this one wrote. What else changes meanwhile was merely seen, and no writer's
+    /// revision counts that; a module's declaration may bring a default of its own, which overwrites nobody's word.
+    async fn alone(&self) -> Option<SemaphorePermit<'_>> {
+        // The semaphore is never closed.
+        self.applying.acquire().await.ok()
+    }
 }
 
 /// Where the API answers.
@@ -305,7 +324,24 @@ async fn route(api: Arc<Api>, caller: &Caller, request: Request<Incoming>) -> Re
         Handler::Health => Ok(history::health(&api)),
         Handler::Nodes => history::nodes(&api, &request).await,
         Handler::Diff => history::diff(&api, &request).await,
-        Handler::Node => ask::node(&api, part(0)),
+        Handler::Node => nodes::one(&api, part(0)),
+        Handler::CreateNodes => nodes::create(&api, caller, request).await,
+        Handler::PatchNodes => nodes::patch_many(&api, caller, request).await,
+        Handler::DeleteNodes => nodes::remove_many(&api, caller, &request).await,
+        Handler::PutNode => nodes::replace(&api, caller, part(0), request).await,
+        Handler::PatchNode => nodes::patch(&api, caller, part(0), request).await,
+        Handler::DeleteNode => nodes::remove(&api, caller, part(0), &request).await,
+        Handler::Desired => values::desired(&api, part(0), part(1)),
+        Handler::SetDesired => values::set(&api, caller, part(0), part(1), request).await,
+        Handler::TakeBackDesired => values::take_back(&api, caller, part(0), part(1), &request).await,
+        Handler::Observed => values::observed(&api, part(0), part(1)),
+        Handler::Values => values::many(&api, &request),
+        Handler::Pools => Ok(catalog::pools(&api)),
+        Handler::Defaults => Ok(catalog::defaults(&api)),
+        Handler::Networks => Ok(catalog::networks(&api)),
+        Handler::Cakes => Ok(catalog::cakes(&api)),
+        Handler::Extensions => Ok(catalog::extensions(&api)),
+        Handler::Variables => Ok(catalog::variables(&api)),
         Handler::Why => ask::why(&api, &request),
         Handler::Timeline => ask::timeline(&api, &request),
         Handler::Machines => Ok(ask::machines(&api)),

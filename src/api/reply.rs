@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{ALLOW, CONTENT_TYPE, ETAG, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
 use super::permit::Verdict;
-use crate::model::{Name, NodeSet, Role, UnixMs};
+use crate::model::{Name, NodeSet, Revision, Role, UnixMs};
 use crate::port::SubmitError;
 use crate::port::document::Problem;
 
@@ -23,11 +23,12 @@ pub(super) struct Refusal {
     title: &'static str,
     detail: String,
     header: Option<(HeaderName, String)>,
+    current: Option<serde_json::Value>,
 }
 
 impl Refusal {
     fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: String) -> Self {
-        Refusal { status, kind, title, detail, header: None }
+        Refusal { status, kind, title, detail, header: None, current: None }
     }
 
     pub(super) fn no_such_path(path: &str) -> Self {
@@ -57,6 +58,29 @@ impl Refusal {
             "The request contradicts itself or the state",
             detail.to_string(),
         )
+    }
+
+    /// The same refusal, saying of what it is.
+    pub(super) fn of(self, what: &str) -> Self {
+        Refusal { detail: format!("{what}: {}", self.detail), ..self }
+    }
+
+    pub(super) fn no_such_variable(detail: impl ToString) -> Self {
+        Refusal::new(StatusCode::NOT_FOUND, "no-such-variable", "No such variable", detail.to_string())
+    }
+
+    pub(super) fn no_value(detail: String) -> Self {
+        Refusal::new(StatusCode::NOT_FOUND, "no-value", "No value", detail)
+    }
+
+    /// The writer has seen something older than what there is.
+    pub(super) fn stale(node: &Name, revision: Revision, current: Option<serde_json::Value>, etag: String) -> Self {
+        let detail = format!(
+            "node {node} has changed since: it is at revision {} now, and nothing was written; look at it and try again",
+            revision.0
+        );
+        let refusal = Refusal::new(StatusCode::PRECONDITION_FAILED, "stale", "Something else was seen", detail);
+        Refusal { current, header: Some((ETAG, etag)), ..refusal }
     }
 
     pub(super) fn conflict(detail: String) -> Self {
@@ -145,6 +169,7 @@ impl Refusal {
             title: self.title.to_owned(),
             status: self.status.as_u16(),
             detail: self.detail,
+            current: self.current,
         };
         let mut response = json_with(self.status, "application/problem+json", &problem);
         if let Some((name, Ok(value))) = self.header.map(|(name, value)| (name, value.parse())) {
@@ -163,6 +188,11 @@ impl From<SubmitError> for Refusal {
 /// An answer as JSON.
 pub(super) fn json<T: Serialize>(document: &T) -> Response<Body> {
     json_with(StatusCode::OK, "application/json", document)
+}
+
+/// An answer as JSON, with another status than 200.
+pub(super) fn json_with_status<T: Serialize>(status: StatusCode, document: &T) -> Response<Body> {
+    json_with(status, "application/json", document)
 }
 
 fn json_with<T: Serialize>(status: StatusCode, kind: &'static str, document: &T) -> Response<Body> {

@@ -33,6 +33,40 @@ pub enum Handler {
     Diff,
     /// One node.
     Node,
+    /// New nodes.
+    CreateNodes,
+    /// Nodes described differently.
+    PatchNodes,
+    /// Nodes no more.
+    DeleteNodes,
+    /// A node described wholly.
+    PutNode,
+    /// A node described differently.
+    PatchNode,
+    /// A node no more.
+    DeleteNode,
+    /// A value that is wanted.
+    Desired,
+    /// A value by hand.
+    SetDesired,
+    /// A value by hand no more.
+    TakeBackDesired,
+    /// A value that was seen.
+    Observed,
+    /// Variables of nodes.
+    Values,
+    /// Pools.
+    Pools,
+    /// What all nodes have in common.
+    Defaults,
+    /// Networks.
+    Networks,
+    /// Cakes.
+    Cakes,
+    /// Extensions.
+    Extensions,
+    /// Variables that there are.
+    Variables,
     /// Reasons.
     Why,
     /// Stages of boots.
@@ -101,7 +135,24 @@ pub static ROUTES: &[Route] = &[
     route(Method::GET, "/api/v1/health", Read, Handler::Health, "How the appliance does: whether its journal takes facts."),
     route(Method::GET, "/api/v1/diff", Read, Handler::Diff, "What changed of nodes between two moments."),
     route(Method::GET, "/api/v1/nodes", Read, Handler::Nodes, "Nodes, desired and observed, now or as they were."),
-    route(Method::GET, "/api/v1/nodes/{name}", Read, Handler::Node, "One node, by its name or id."),
+    route(Method::POST, "/api/v1/nodes", Administer, Handler::CreateNodes, "Describe new nodes."),
+    route(Method::PATCH, "/api/v1/nodes", Administer, Handler::PatchNodes, "Describe the selected nodes differently, by a merge patch (RFC 7396)."),
+    route(Method::DELETE, "/api/v1/nodes", Administer, Handler::DeleteNodes, "Remove the selected nodes."),
+    route(Method::GET, "/api/v1/nodes/{name}", Read, Handler::Node, "One node, by its name or id, with who says and who saw what."),
+    route(Method::PUT, "/api/v1/nodes/{name}", Administer, Handler::PutNode, "Describe a node wholly, newly or differently."),
+    route(Method::PATCH, "/api/v1/nodes/{name}", Administer, Handler::PatchNode, "Describe a node differently, by a merge patch (RFC 7396)."),
+    route(Method::DELETE, "/api/v1/nodes/{name}", Administer, Handler::DeleteNode, "Remove a node; its machine is left as it is."),
+    route(Method::GET, "/api/v1/nodes/{name}/desired/{path}", Read, Handler::Desired, "What is wanted of a variable, since when, and who wants it."),
+    route(Method::PUT, "/api/v1/nodes/{name}/desired/{path}", Operate, Handler::SetDesired, "Ask for a value by hand."),
+    route(Method::DELETE, "/api/v1/nodes/{name}/desired/{path}", Operate, Handler::TakeBackDesired, "Take back what was asked for by hand."),
+    route(Method::GET, "/api/v1/nodes/{name}/observed/{path}", Read, Handler::Observed, "What was seen of a variable, when, and who saw it."),
+    route(Method::GET, "/api/v1/values", Read, Handler::Values, "Variables of nodes, desired and observed."),
+    route(Method::GET, "/api/v1/pools", Read, Handler::Pools, "Pools, with their nodes."),
+    route(Method::GET, "/api/v1/defaults", Read, Handler::Defaults, "What all nodes have in common."),
+    route(Method::GET, "/api/v1/networks", Read, Handler::Networks, "Networks."),
+    route(Method::GET, "/api/v1/cakes", Read, Handler::Cakes, "Cakes, with the digests of their images."),
+    route(Method::GET, "/api/v1/extensions", Read, Handler::Extensions, "Extensions: built in, described, and of modules."),
+    route(Method::GET, "/api/v1/variables", Read, Handler::Variables, "Every variable that there is, with its type."),
     route(Method::GET, "/api/v1/why", Read, Handler::Why, "Why nodes are not at their goal."),
     route(Method::GET, "/api/v1/timeline", Read, Handler::Timeline, "The stages of nodes' last boots."),
     route(Method::GET, "/api/v1/machines", Read, Handler::Machines, "Machines that asked for an address and are no node."),
@@ -192,7 +243,11 @@ mod tests {
         assert_eq!(handler(Method::GET, "/api/v1/nodes"), Ok((Handler::Nodes, vec![])));
         assert_eq!(handler(Method::HEAD, "/api/v1/nodes/n1"), Ok((Handler::Node, vec!["n1"])));
         assert_eq!(handler(Method::POST, "/api/v1/power/status"), Ok((Handler::PowerStatus, vec![])));
-        assert_eq!(handler(Method::POST, "/api/v1/nodes"), Err(Found::OtherMethod("GET".into())));
+        assert_eq!(
+            handler(Method::PUT, "/api/v1/nodes/n1/desired/power"),
+            Ok((Handler::SetDesired, vec!["n1", "power"]))
+        );
+        assert_eq!(handler(Method::POST, "/api/v1/why"), Err(Found::OtherMethod("GET".into())));
         for path in ["/", "/api/v1", "/api/v1/nodes/", "/api/v1/nodes/n1/x", "/api/v2/nodes", "api/v1/nodes"] {
             assert_eq!(handler(Method::GET, path), Err(Found::Nothing), "{path}");
         }

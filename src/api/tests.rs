@@ -3,6 +3,8 @@
 
 mod access;
 
+mod nodes;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -186,7 +188,9 @@ async fn what_cannot_be_done_is_a_problem_document() {
         ("power", power("n[1-"), 400, "bad-request"),
         ("power", json!({"nodes": 3}), 400, "bad-request"),
         ("apply", missing, 422, "invalid"),
-        ("nodes", json!({}), 405, "method-not-allowed"),
+        ("power", json!({"power": "off"}), 422, "invalid"),
+        ("nodes", json!({}), 400, "bad-request"),
+        ("why", json!({}), 405, "method-not-allowed"),
         ("nothing", json!({}), 404, "no-such-path"),
     ] {
         let (got, problem) = api.post(&format!("/api/v1/{path}"), &body).await;

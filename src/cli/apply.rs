@@ -6,7 +6,6 @@ use super::Shell;
 use super::error::{CliError, Status, tell};
 use super::output::{Format, FormatArgs};
 use super::plan;
-use crate::config::cluster;
 use crate::port::document::ApplyAnswer;
 
 /// What to apply.
@@ -18,13 +17,16 @@ pub struct Args {
     /// Only show what would change.
     #[arg(long)]
     dry_run: bool,
+    /// Take the description for the whole cluster: remove what it does not name. Without it, it is merged into what there is.
+    #[arg(long)]
+    prune: bool,
     #[command(flatten)]
     format: FormatArgs,
 }
 
 /// Applies.
 pub async fn run(args: Args, shell: &mut Shell) -> Result<Status, CliError> {
-    let request = cluster::read(&args.file)?;
+    let request = plan::request(&args.file, args.prune)?;
     let path = if args.dry_run { "/api/v1/plan" } else { "/api/v1/apply" };
     let answer: ApplyAnswer = shell.api.post(path, &request).await?.document;
     plan::print(&answer, args.format.format, shell)?;

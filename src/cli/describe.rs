@@ -1,7 +1,5 @@
 //! `bootes describe node`: everything that is known of one node.
 
-use std::collections::BTreeSet;
-
 use clap::Subcommand;
 
 use super::Shell;
@@ -13,12 +11,12 @@ use super::output::FormatArgs;
 use super::table::{Cell, Table};
 use crate::model::Name;
 use crate::model::hardware::Hardware;
-use crate::port::document::NodeDocument;
+use crate::port::describe::{NodeDetail, VariableState};
 
 /// What to describe.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Show one node: its description, its variables, its agent and its hardware.
+    /// Show one node: its description, its variables with who wants and who saw what, its agent and its hardware.
     Node {
         /// The node.
         name: Name,
@@ -31,7 +29,7 @@ pub enum Command {
 pub async fn run(command: Command, shell: &mut Shell) -> Result<Status, CliError> {
     let Command::Node { name, format } = command;
     let path = format!("/api/v1/nodes/{}", encoded(name.as_str()));
-    let node: NodeDocument = shell.api.get(&path, &Query::default()).await?.document;
+    let node: NodeDetail = shell.api.get(&path, &Query::default()).await?.document;
     if let Some(format) = format.format.structured() {
         shell.out.document(format, &node)?;
         return Ok(Status::Done);
@@ -40,7 +38,7 @@ pub async fn run(command: Command, shell: &mut Shell) -> Result<Status, CliError
     let mut text = facts(&node).render_rows(paint);
     text.push('\n');
     text.push_str(&variables(&node).render(paint));
-    if let Some(hardware) = &node.hardware {
+    if let Some(hardware) = &node.node.hardware {
         text.push('\n');
         text.push_str(&hardware_facts(hardware).render_rows(paint));
     }
@@ -61,7 +59,8 @@ fn or_dash(value: Option<impl ToString>) -> Cell {
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn facts(node: &NodeDocument) -> Table {
+fn facts(detail: &NodeDetail) -> Table {
+    let node = &detail.node;
     let labels: Vec<String> = node.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let bmc = node.bmc.as_ref().map(|bmc| format!("{} {} as {}", bmc.driver, bmc.address, bmc.user));
     let agent = match (&node.agent.connected, &node.agent.peer) {
@@ -69,30 +68,59 @@ fn facts(node: &NodeDocument) -> Table {
         (true, None) => "connected".to_owned(),
         (false, _) => "not connected".to_owned(),
     };
+    let parents: Vec<&str> = node.parents.iter().map(Name::as_str).collect();
+    let some = |texts: Vec<String>| or_dash(Some(texts.join(" ")).filter(|text| !text.is_empty()));
     let stage_ms = (node.stage_s.max(0.0) * 1_000.0) as u64;
-    pairs([
-        ("name", node.name.clone().into()),
-        ("id", node.id.into()),
-        ("goal reached", get::goal(node)),
-        ("stage", format!("{}, for {}", node.stage, clock::span(stage_ms)).into()),
-        ("step", or_dash(node.step.as_ref())),
-        ("network", node.network.clone().into()),
-        ("mac", node.mac.into()),
-        ("ip", node.ip.into()),
-        ("lease until", or_dash(node.lease_until.as_ref())),
-        ("cake", or_dash(node.cake.as_ref())),
-        ("labels", if labels.is_empty() { "-".into() } else { labels.join(" ").into() }),
-        ("bmc", or_dash(bmc)),
-        ("agent", agent.into()),
-        ("agent heard", or_dash(node.agent.heard_at.as_ref())),
-    ])
+    let mut table = Table::new(&["", "", ""]);
+    let mut row = |name: &str, value: Cell, from: Option<String>| {
+        table.row([name.into(), value, from.unwrap_or_default().into()]);
+    };
+    let by = |field: &str| detail.said_by.get(field).map(|who| format!("({who})"));
+    row("name", node.name.clone().into(), None);
+    row("id", node.id.into(), None);
+    row("revision", node.revision.0.into(), None);
+    row("goal reached", get::goal(node), None);
+    row("stage", format!("{}, for {}", node.stage, clock::span(stage_ms)).into(), None);
+    row("step", or_dash(node.step.as_ref()), None);
+    row("pool", or_dash(node.pool.as_ref()), by("pool"));
+    row("network", node.network.clone().into(), by("network"));
+    row("mac", node.mac.into(), by("mac"));
+    row("ip", node.ip.into(), by("ip"));
+    row("lease until", or_dash(node.lease_until.as_ref()), None);
+    row("cake", or_dash(node.cake.as_ref()), by("cake"));
+    row("arch", or_dash(node.arch.as_ref()), by("arch"));
+    row("platform", or_dash(node.platform.as_ref()), by("platform"));
+    row("parents", some(parents.iter().map(|&parent| parent.to_owned()).collect()), by("parents"));
+    row("labels", some(labels), among(detail, "labels."));
+    row("bmc", or_dash(bmc), among(detail, "bmc."));
+    row("agent", agent.into(), None);
+    row("agent heard", or_dash(node.agent.heard_at.as_ref()), None);
+    table
 }
 
-fn variables(node: &NodeDocument) -> Table {
-    let mut table = Table::new(&["VARIABLE", "DESIRED", "OBSERVED"]);
-    let paths: BTreeSet<&String> = node.desired.keys().chain(node.observed.keys()).collect();
-    for path in paths {
-        table.row([path.into(), or_dash(node.desired.get(path)), get::observed(node, path)]);
+/// Who says the parts of something: one name when it is one, else each part with its own.
+fn among(detail: &NodeDetail, prefix: &str) -> Option<String> {
+    let parts: Vec<(&str, String)> =
+        detail.said_by.iter().filter_map(|(field, who)| Some((field.strip_prefix(prefix)?, who.to_string()))).collect();
+    let (_, first) = parts.first()?;
+    if parts.iter().all(|(_, who)| who == first) {
+        return Some(format!("({first})"));
+    }
+    let each: Vec<String> = parts.iter().map(|(part, who)| format!("{part}: {who}")).collect();
+    Some(format!("({})", each.join(", ")))
+}
+
+fn variables(detail: &NodeDetail) -> Table {
+    let mut table = Table::new(&["VARIABLE", "DESIRED", "FROM", "OBSERVED", "SEEN BY", "SINCE"]);
+    for (path, VariableState { desired, observed }) in &detail.variables {
+        table.row([
+            path.clone().into(),
+            or_dash(desired.as_ref().map(|desired| &desired.value)),
+            or_dash(desired.as_ref().map(|desired| &desired.from)),
+            observed.as_ref().map_or_else(|| "-".into(), |seen| Cell::toned(&seen.value, get::tone(&seen.value))),
+            or_dash(observed.as_ref().map(|seen| &seen.from)),
+            or_dash(observed.as_ref().map(|seen| &seen.at)),
+        ]);
     }
     table
 }

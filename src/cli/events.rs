@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::Shell;
 use super::client::{Lines, Query};
 use super::error::{CliError, Status, tell};
-use super::nodes::Nodes;
 use super::output::{Format, FormatArgs};
+use super::select::Filtered;
 use super::table::{Table, printable};
 use crate::model::{FactSeq, Moment, Place};
 use crate::port::document::{EventDocument, Items};
@@ -25,9 +25,8 @@ const KIND_CHARS: usize = 9;
 /// Which, and how.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Only of these nodes, for instance n[1-3].
-    #[arg(value_name = "NODESET")]
-    nodes: Option<Nodes>,
+    #[command(flatten)]
+    nodes: Filtered,
     /// Only of this kind: appliance, operator, dhcp, file, malformed, power, agent, outcome or engine.
     #[arg(long)]
     kind: Option<String>,
@@ -75,7 +74,7 @@ const CATCH_UP_MAX: u32 = 100_000;
 const CONTEXT: u32 = 10;
 
 fn filter(args: &Args, since: Option<Place>) -> Query {
-    let query = Query::default().with("nodes", args.nodes.as_ref()).with("kind", args.kind.as_ref());
+    let query = args.nodes.query().with("kind", args.kind.as_ref());
     let query = match since {
         Some(Place::At(at)) => query.with("since_ms", Some(at.0)),
         Some(Place::Seq(seq)) => query.with("since", Some(Moment::Seq(seq))),

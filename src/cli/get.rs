@@ -1,4 +1,4 @@
-//! `bootes get nodes` and `bootes get machines`: the cluster at a glance, once or as it changes.
+//! `bootes get`: nodes at a glance, once or as they change; machines; and what `catalog` lists.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,10 +6,11 @@ use std::time::Duration;
 use clap::{Subcommand, ValueEnum};
 
 use super::Shell;
+use super::catalog;
 use super::client::Query;
 use super::error::{CliError, Status, tell};
-use super::nodes::Nodes;
 use super::output::{FormatArgs, Structured};
+use super::select::Filtered;
 use super::table::{Cell, Table, Tone};
 use crate::model::Moment;
 use crate::port::document::{Items, MachineDocument, NodeDocument};
@@ -20,7 +21,7 @@ const WATCH_EVERY: Duration = Duration::from_secs(1);
 const CLEAR_SCREEN: &str = "\u{1b}[H\u{1b}[2J";
 const COLUMNS: &[&str] = &["NAME", "POWER", "BOOT", "RUN", "IMAGES", "STAGE", ">SECONDS", "GOAL"];
 const WIDE_COLUMNS: &[&str] =
-    &["NAME", "POWER", "BOOT", "RUN", "IMAGES", "STAGE", ">SECONDS", "GOAL", "MAC", "IP", "BMC", "CAKE", "ID"];
+    &["NAME", "POWER", "BOOT", "RUN", "IMAGES", "STAGE", ">SECONDS", "GOAL", "MAC", "IP", "BMC", "CAKE", "POOL", "ID"];
 
 /// What to list.
 #[derive(Debug, Subcommand)]
@@ -29,14 +30,25 @@ pub enum Command {
     Nodes(NodesArgs),
     /// List machines that asked for an address and are no node.
     Machines(FormatArgs),
+    /// List values of variables, wanted and seen, with who wants and who saw them.
+    Var(catalog::VarArgs),
+    /// List pools.
+    Pools(FormatArgs),
+    /// List extensions.
+    Extensions(FormatArgs),
+    /// List the variables that there are, with their types.
+    Variables(FormatArgs),
+    /// List networks.
+    Networks(FormatArgs),
+    /// List cakes.
+    Cakes(FormatArgs),
 }
 
 /// Which nodes, and how.
 #[derive(Debug, clap::Args)]
 pub struct NodesArgs {
-    /// Only these nodes, for instance n[1-3].
-    #[arg(value_name = "NODESET")]
-    nodes: Option<Nodes>,
+    #[command(flatten)]
+    nodes: Filtered,
     /// How the answer is printed.
     #[arg(short = 'o', long = "output", value_name = "FORMAT", value_enum, default_value = "table")]
     format: NodesFormat,
@@ -89,16 +101,21 @@ pub async fn run(command: Command, shell: &mut Shell) -> Result<Status, CliError
             Ok(Status::Done)
         }
         Command::Machines(args) => machines(&args, shell).await,
+        Command::Var(args) => catalog::values(&args, shell).await,
+        Command::Pools(args) => catalog::pools(&args, shell).await,
+        Command::Extensions(args) => catalog::extensions(&args, shell).await,
+        Command::Variables(args) => catalog::variables(&args, shell).await,
+        Command::Networks(args) => catalog::networks(&args, shell).await,
+        Command::Cakes(args) => catalog::cakes(&args, shell).await,
     }
 }
 
 async fn ask(args: &NodesArgs, shell: &Shell) -> Result<Items<NodeDocument>, CliError> {
-    let query = Query::default().with("nodes", args.nodes.as_ref());
-    Ok(shell.api.get("/api/v1/nodes", &query).await?.document)
+    Ok(shell.api.get("/api/v1/nodes", &args.nodes.query()).await?.document)
 }
 
 async fn past(args: &NodesArgs, shell: &mut Shell) -> Result<Status, CliError> {
-    let query = Query::default().with("nodes", args.nodes.as_ref()).with("at", args.at);
+    let query = args.nodes.query().with("at", args.at);
     let nodes: PastNodes = shell.api.get("/api/v1/nodes", &query).await?.document;
     match args.format.structured() {
         Some(format) => shell.out.document(format, &nodes)?,
@@ -186,7 +203,8 @@ fn table(nodes: &[NodeDocument], format: NodesFormat) -> Table {
         if wide {
             let bmc = node.bmc.as_ref().map_or("-".to_owned(), |bmc| bmc.address.to_string());
             let cake = node.cake.as_ref().map_or("-".to_owned(), ToString::to_string);
-            cells.extend([node.mac.into(), node.ip.into(), bmc.into(), cake.into(), node.id.into()]);
+            let pool = node.pool.as_ref().map_or("-".to_owned(), ToString::to_string);
+            cells.extend([node.mac.into(), node.ip.into(), bmc.into(), cake.into(), pool.into(), node.id.into()]);
         }
         table.row(cells);
     }
@@ -194,14 +212,14 @@ fn table(nodes: &[NodeDocument], format: NodesFormat) -> Table {
 }
 
 /// A variable's value, with its tone.
-pub(super) fn observed(node: &NodeDocument, path: &str) -> Cell {
+fn observed(node: &NodeDocument, path: &str) -> Cell {
     match node.observed.get(path).map(String::as_str) {
         None => Cell::from("-"),
         Some(value) => Cell::toned(value, tone(value)),
     }
 }
 
-fn tone(value: &str) -> Tone {
+pub(super) fn tone(value: &str) -> Tone {
     match value {
         "on" | "agent" | "sync" | "active" => Tone::Good,
         "armed" | "rom" | "loader" | "kernel" | "init" => Tone::Waiting,

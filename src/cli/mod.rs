@@ -8,11 +8,14 @@
 
 mod api;
 mod apply;
+mod catalog;
 mod client;
 mod clock;
 mod completion;
 mod connect;
 mod context;
+mod create;
+mod delete;
 mod describe;
 mod diff;
 mod docs;
@@ -29,6 +32,7 @@ mod plan;
 mod power;
 mod progress;
 mod release;
+mod select;
 mod set;
 mod sim;
 mod table;
@@ -74,12 +78,18 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// List nodes or unknown machines.
+    /// List nodes, values of variables, pools, and whatever else there is.
     #[command(subcommand)]
     Get(get::Command),
     /// Show everything that is known of one node.
     #[command(subcommand)]
     Describe(describe::Command),
+    /// Describe new nodes from the command line.
+    #[command(subcommand)]
+    Create(create::Command),
+    /// Remove nodes; their machines are left as they are.
+    #[command(subcommand)]
+    Delete(delete::Command),
     /// Make a cluster's description the appliance's own.
     Apply(apply::Args),
     /// Show what applying a description would change; exit code 2 when something would.
@@ -172,6 +182,8 @@ async fn dispatch(cli: Cli) -> Result<Status, CliError> {
     match cli.command {
         Command::Get(command) => get::run(command, &mut shell).await,
         Command::Describe(command) => describe::run(command, &mut shell).await,
+        Command::Create(command) => create::run(command, &mut shell).await,
+        Command::Delete(command) => delete::run(command, &mut shell).await,
         Command::Apply(args) => apply::run(args, &mut shell).await,
         Command::Plan(args) => plan::run(args, &mut shell).await,
         Command::Set(args) => set::run(args, &mut shell).await,

@@ -4,8 +4,9 @@ use clap::Subcommand;
 
 use super::Shell;
 use super::error::{CliError, Status};
-use super::nodes::{Nodes, counted};
+use super::nodes::counted;
 use super::output::FormatArgs;
+use super::select::Chosen;
 use super::table::{Cell, Table, Tone};
 use crate::fact::PowerState;
 use crate::port::document::{Accepted, Items, NodesRequest, PowerDocument, PowerRequest, PowerVerb};
@@ -26,9 +27,8 @@ pub enum Command {
 /// With whom.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The nodes, for instance n[1-3].
-    #[arg(value_name = "NODESET")]
-    nodes: Nodes,
+    #[command(flatten)]
+    nodes: Chosen,
     #[command(flatten)]
     format: FormatArgs,
 }
@@ -41,7 +41,7 @@ pub async fn run(command: Command, shell: &mut Shell) -> Result<Status, CliError
         Command::Cycle(args) => (args, PowerVerb::Cycle, "asked for a power cycle"),
         Command::Status(args) => return status(&args, shell).await,
     };
-    let request = PowerRequest { nodes: args.nodes.to_string(), power };
+    let request = PowerRequest { nodes: args.nodes.selection(), power };
     let accepted: Accepted = shell.api.post("/api/v1/power", &request).await?.document;
     match args.format.format.structured() {
         Some(format) => shell.out.document(format, &accepted)?,
@@ -51,7 +51,7 @@ pub async fn run(command: Command, shell: &mut Shell) -> Result<Status, CliError
 }
 
 async fn status(args: &Args, shell: &mut Shell) -> Result<Status, CliError> {
-    let request = NodesRequest { nodes: args.nodes.to_string() };
+    let request = NodesRequest { nodes: args.nodes.selection() };
     let answers: Items<PowerDocument> = shell.api.post("/api/v1/power/status", &request).await?.document;
     if let Some(format) = args.format.format.structured() {
         shell.out.document(format, &answers)?;

@@ -2,23 +2,23 @@
 
 use super::Shell;
 use super::error::{CliError, Status};
-use super::nodes::{Nodes, counted};
+use super::nodes::counted;
 use super::output::FormatArgs;
+use super::select::Chosen;
 use crate::port::document::{Accepted, NodesRequest};
 
 /// Whom.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The nodes, for instance n[1-3].
-    #[arg(value_name = "NODESET")]
-    nodes: Nodes,
+    #[command(flatten)]
+    nodes: Chosen,
     #[command(flatten)]
     format: FormatArgs,
 }
 
 /// Releases.
 pub async fn run(args: Args, shell: &mut Shell) -> Result<Status, CliError> {
-    let request = NodesRequest { nodes: args.nodes.to_string() };
+    let request = NodesRequest { nodes: args.nodes.selection() };
     let accepted: Accepted = shell.api.post("/api/v1/release", &request).await?.document;
     match args.format.format.structured() {
         Some(format) => shell.out.document(format, &accepted)?,

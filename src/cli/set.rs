@@ -9,8 +9,10 @@ use super::Shell;
 use super::error::{CliError, Status};
 use super::nodes::{Nodes, counted};
 use super::output::FormatArgs;
-use crate::model::VarPath;
+use super::select::Selectors;
+use crate::model::nodeset::NodeSetError;
 use crate::model::schema::VarError;
+use crate::model::{Revision, VarPath};
 use crate::port::document::{Accepted, GoalsRequest};
 
 /// The word that takes a goal back.
@@ -19,12 +21,15 @@ const TAKE_BACK: &str = "-";
 /// What to ask of whom.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The nodes, for instance n[1-3].
-    #[arg(value_name = "NODESET")]
-    nodes: Nodes,
-    /// A variable and the value to ask for, as in power=off or image.hello.state=idle; VAR=- takes it back.
-    #[arg(value_name = "VAR=VALUE", required = true)]
-    goals: Vec<Assignment>,
+    /// The nodes, for instance n[1-3] (all that the options select when there are none), then variables and the values to
+    /// ask for, as in power=off or image.hello.state=idle; VAR=- takes a value back.
+    #[arg(value_name = "[NODESET] VAR=VALUE", required = true)]
+    words: Vec<String>,
+    #[command(flatten)]
+    selectors: Selectors,
+    /// Refuse, and tell what there is, unless the nodes still have this revision (see 'bootes describe node').
+    #[arg(long, value_name = "REVISION")]
+    if_revision: Option<u64>,
     #[command(flatten)]
     format: FormatArgs,
 }
@@ -59,10 +64,28 @@ impl FromStr for Assignment {
     }
 }
 
+/// The node set, if there is one, and the assignments: a name has no `=`.
+fn words(args: &Args) -> Result<(Option<Nodes>, Vec<Assignment>), CliError> {
+    let wrong = |word: &str, error: String| CliError::Usage(format!("'{word}': {error}"));
+    let (nodes, rest) = match args.words.split_first() {
+        Some((first, rest)) if !first.contains('=') => {
+            (Some(first.parse().map_err(|error: NodeSetError| wrong(first, error.to_string()))?), rest)
+        }
+        _ if args.selectors.any() => (None, args.words.as_slice()),
+        _ => return Err(CliError::Usage("name the nodes first, as in bootes set n1 power=off".to_owned())),
+    };
+    if rest.is_empty() {
+        return Err(CliError::Usage(AssignmentError::NoEquals.to_string()));
+    }
+    let assignment = |word: &String| word.parse().map_err(|error: AssignmentError| wrong(word, error.to_string()));
+    Ok((nodes, rest.iter().map(assignment).collect::<Result<_, _>>()?))
+}
+
 /// Asks.
 pub async fn run(args: Args, shell: &mut Shell) -> Result<Status, CliError> {
+    let (nodes, given) = words(&args)?;
     let mut goals = BTreeMap::new();
-    for goal in args.goals {
+    for goal in given {
         if goals.insert(goal.path.to_string(), goal.value).is_some() {
             return Err(CliError::Usage(format!("{} is given twice; give it once", goal.path)));
         }
@@ -74,7 +97,8 @@ pub async fn run(args: Args, shell: &mut Shell) -> Result<Status, CliError> {
             None => format!("took back {path}"),
         })
         .collect();
-    let request = GoalsRequest { nodes: args.nodes.to_string(), goals };
+    let if_revision = args.if_revision.map(Revision);
+    let request = GoalsRequest { nodes: args.selectors.with(nodes.as_ref()), goals, if_revision };
     let accepted: Accepted = shell.api.post("/api/v1/goals", &request).await?.document;
     match args.format.format.structured() {
         Some(format) => shell.out.document(format, &accepted)?,

@@ -4,11 +4,10 @@
 //! appliance counts; here is only what is printed.
 
 use super::Shell;
-use super::client::Query;
 use super::clock::{ago, span};
 use super::error::{CliError, Status};
-use super::nodes::Nodes;
 use super::output::FormatArgs;
+use super::select::Chosen;
 use super::table::{Paint, Table, printable};
 use crate::model::UnixMs;
 use crate::plan::{Fleet, OnTheWay, Slow, StageTimes};
@@ -21,9 +20,8 @@ const SLOW_SHOWN_MAX: usize = 3;
 /// Of whom.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The nodes, for instance n[1-3].
-    #[arg(value_name = "NODESET")]
-    nodes: Nodes,
+    #[command(flatten)]
+    nodes: Chosen,
     /// One timeline a node, although there are many.
     #[arg(long)]
     each: bool,
@@ -33,9 +31,9 @@ pub struct Args {
 
 /// Shows.
 pub async fn run(args: Args, shell: &mut Shell) -> Result<Status, CliError> {
-    let query = Query::default().with("nodes", Some(&args.nodes));
+    let query = args.nodes.query();
     let format = args.format.format.structured();
-    let one_by_one = args.each || (format.is_none() && args.nodes.count() == 1);
+    let one_by_one = args.each || (format.is_none() && args.nodes.is_one());
     let only = match (one_by_one, format) {
         (true, _) => Some("items"),
         (false, None) => Some("together"),

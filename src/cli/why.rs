@@ -7,10 +7,9 @@ mod many;
 mod one;
 
 use super::Shell;
-use super::client::Query;
 use super::error::{CliError, Status};
-use super::nodes::Nodes;
 use super::output::FormatArgs;
+use super::select::Chosen;
 use super::table::printable;
 use crate::plan::{Source, WhyReport};
 use crate::port::document::Items;
@@ -19,9 +18,8 @@ use crate::port::many::WhyDocument;
 /// Of whom.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The nodes, for instance n[1-3].
-    #[arg(value_name = "NODESET")]
-    nodes: Nodes,
+    #[command(flatten)]
+    nodes: Chosen,
     /// One report a node, although there are many.
     #[arg(long)]
     each: bool,
@@ -31,9 +29,9 @@ pub struct Args {
 
 /// Explains.
 pub async fn run(args: Args, shell: &mut Shell) -> Result<Status, CliError> {
-    let query = Query::default().with("nodes", Some(&args.nodes));
+    let query = args.nodes.query();
     let format = args.format.format.structured();
-    let one_by_one = args.each || (format.is_none() && args.nodes.count() == 1);
+    let one_by_one = args.each || (format.is_none() && args.nodes.is_one());
     let only = match (one_by_one, format) {
         (true, _) => Some("items"),
         (false, None) => Some("together"),

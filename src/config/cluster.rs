@@ -1,4 +1,4 @@
-//! cluster.toml: networks, cakes and nodes, with node sets expanded into single nodes.
+//! cluster.toml: extensions, networks, cakes, defaults, pools and nodes, with node sets expanded into single nodes.
 //!
 //! A file may describe a part of a cluster: what it does not name stays as it is.
 //! Invariants: every node of the result has values of its own; no name is described twice.
@@ -10,12 +10,13 @@ use std::path::Path;
 
 use super::error::{ConfigError, Problem, ValueError};
 use super::expand;
+use super::extension;
 use super::field::{Document, Field, Table};
 use super::keys::cluster as keys;
 use super::source::Source;
 use super::suggest;
-use crate::model::{BmcDriver, Mac, Name, NetworkSpec, NodeSet};
-use crate::port::document::{ApplyRequest, BmcRequest, CakeRequest, NodeRequest};
+use crate::model::{BmcDriver, Given, Mac, Name, NetworkSpec, NodeSet, Schema, VarPath};
+use crate::port::describe::{ApplyRequest, BmcRequest, CakeRequest, NodeRequest, PoolRequest, TemplateRequest};
 
 /// Reads the file at `path`, or the standard input when it is `-`.
 ///
@@ -47,6 +48,22 @@ pub(super) fn parse(source: &Source) -> Result<ApplyRequest, ConfigError> {
     let mut request = ApplyRequest::default();
     if root.get(&keys::CLUSTER).is_some() {
         request.cluster = Some(root.section(&keys::CLUSTER)?.need(&keys::CLUSTER_NAME)?.parse()?);
+    }
+    let mut schema = Schema::default();
+    for table in root.sections(&keys::EXTENSION)? {
+        let name = table.need(&keys::EXTENSION_NAME)?;
+        described.note("extension", &name.parse()?, &name)?;
+        request.extensions.push(extension::read(&table, &mut schema)?);
+    }
+    if root.get(&keys::DEFAULTS).is_some() {
+        let table = root.section(&keys::DEFAULTS)?;
+        request.defaults = Some(wide(&table, &keys::DEFAULTS_BMC)?);
+    }
+    for table in root.sections(&keys::POOL)? {
+        let name_field = table.need(&keys::POOL_NAME)?;
+        let name = name_field.parse()?;
+        described.note("pool", &name, &name_field)?;
+        request.pools.push(PoolRequest { name, template: wide(&table, &keys::POOL_BMC)? });
     }
     for table in root.sections(&keys::NETWORK)? {
         request.networks.push(network(&table, &mut described)?);
@@ -98,24 +115,70 @@ fn nodes(table: &Table, described: &mut Described) -> Result<Vec<NodeRequest>, C
         described.note("node", &name, &names_field)?;
         names.push(name);
     }
-    let network: Name = table.need(&keys::NODE_NETWORK)?.parse()?;
     let macs = expand::each(&table.need(&keys::MAC)?, &set, |text| Ok(text.parse::<Mac>()?))?;
     let ips = expand::each(&table.need(&keys::IP)?, &set, expand::ip)?;
-    let cake: Option<Name> = table.get(&keys::NODE_CAKE).map(|field| field.parse()).transpose()?;
-    let labels = table.get(&keys::LABELS).map(|field| labels(&field)).transpose()?.unwrap_or_default();
+    let pool: Option<Name> = table.get(&keys::NODE_POOL).map(|field| field.parse()).transpose()?;
+    let TemplateRequest { network, cake, arch, platform, parents, labels, set: values, bmc: _ } = template(table)?;
     let bmcs = bmcs(table, &set)?;
     let single = names.into_iter().zip(macs).zip(ips).zip(bmcs);
     Ok(single
         .map(|(((name, mac), ip), bmc)| NodeRequest {
             name,
+            pool: pool.clone(),
             network: network.clone(),
             mac,
             ip,
             cake: cake.clone(),
+            arch: arch.clone(),
+            platform: platform.clone(),
+            parents: parents.clone(),
             bmc,
             labels: labels.clone(),
+            set: values.clone(),
         })
         .collect())
+}
+
+/// What the defaults, a pool or a node may say alike, but for BMCs.
+fn template(table: &Table) -> Result<TemplateRequest, ConfigError> {
+    let name = |key| table.get(key).map(|field| field.parse::<Name>()).transpose();
+    let text = |key| table.get(key).map(|field| field.text().map(str::to_owned)).transpose();
+    let parents = table.get(&keys::PARENTS).map(|field| field.items()).transpose()?.unwrap_or_default();
+    Ok(TemplateRequest {
+        network: name(&keys::NODE_NETWORK)?,
+        cake: name(&keys::NODE_CAKE)?,
+        arch: text(&keys::ARCH)?,
+        platform: text(&keys::PLATFORM)?,
+        parents: parents.iter().map(Field::parse).collect::<Result<_, _>>()?,
+        labels: table.get(&keys::LABELS).map(|field| labels(&field)).transpose()?.unwrap_or_default(),
+        set: table.get(&keys::VALUES_SET).map(|field| values(&field)).transpose()?.unwrap_or_default(),
+        bmc: None,
+    })
+}
+
+/// What the defaults or a pool say.
+fn wide(table: &Table, bmc_key: &super::keys::Key) -> Result<TemplateRequest, ConfigError> {
+    let bmc = match table.get(bmc_key) {
+        None => None,
+        Some(_) => {
+            let bmc = table.section(bmc_key)?;
+            let text = |key| bmc.get(key).map(|field| field.text().map(str::to_owned)).transpose();
+            let (user, password) = (text(&keys::USER)?, text(&keys::PASSWORD)?);
+            let driver = bmc.get(&keys::DRIVER).map(|field| driver(&field)).transpose()?;
+            Some(BmcRequest { driver, address: None, user, password })
+        }
+    };
+    Ok(TemplateRequest { bmc, ..template(table)? })
+}
+
+/// What is wanted of variables. Whether there are such variables and values only the appliance knows.
+fn values(field: &Field) -> Result<BTreeMap<VarPath, Given>, ConfigError> {
+    let value = |(path, value): (String, Field)| {
+        let value = value.as_kind(super::keys::Kind::Any);
+        let path = path.parse().map_err(|error| value.bad(ValueError::Path(error)))?;
+        Ok((path, value.given()?))
+    };
+    field.entries()?.into_iter().map(value).collect()
 }
 
 fn labels(field: &Field) -> Result<BTreeMap<String, String>, ConfigError> {
@@ -128,11 +191,13 @@ fn bmcs(table: &Table, set: &NodeSet) -> Result<Vec<Option<BmcRequest>>, ConfigE
         return Ok(vec![None; set.len()]);
     }
     let bmc = table.section(&keys::BMC)?;
-    let driver = driver(&bmc.need(&keys::DRIVER)?)?;
+    let driver = bmc.get(&keys::DRIVER).map(|field| driver(&field)).transpose()?;
     let addresses = expand::each(&bmc.need(&keys::ADDRESS)?, set, expand::bmc_address)?;
-    let users = expand::each_or_one(&bmc.need(&keys::USER)?, set)?;
-    let passwords = expand::each_or_one(&bmc.need(&keys::PASSWORD)?, set)?;
-    let single = addresses.into_iter().zip(users).zip(passwords);
+    let texts = |key| match bmc.get(key) {
+        None => Ok(vec![None; set.len()]),
+        Some(field) => Ok(expand::each_or_one(&field, set)?.into_iter().map(Some).collect()),
+    };
+    let single = addresses.into_iter().map(Some).zip(texts(&keys::USER)?).zip(texts(&keys::PASSWORD)?);
     Ok(single.map(|((address, user), password)| Some(BmcRequest { driver, address, user, password })).collect())
 }
 

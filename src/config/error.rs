@@ -12,6 +12,7 @@ use crate::model::ids::NameError;
 use crate::model::limits::{API_BODY_BYTES_MAX, MODULES_MAX};
 use crate::model::mac::MacError;
 use crate::model::nodeset::NodeSetError;
+use crate::model::schema::{ExtensionError, VarError};
 
 /// Something wrong with a file, and where in it.
 #[derive(Debug, Error)]
@@ -148,6 +149,14 @@ pub enum Problem {
     /// Both spellings of one key.
     #[error("give either name or names, not both")]
     NameAndNames,
+    /// A key of another type.
+    #[error("{key} says nothing of a variable of type {kind}; remove it, or correct the type")]
+    SaysNothing {
+        /// The key.
+        key: &'static str,
+        /// The type.
+        kind: String,
+    },
 }
 
 /// Why a value cannot be.
@@ -192,6 +201,34 @@ pub enum ValueError {
         /// What was probably meant, or what there is.
         advice: String,
     },
+    /// Not the path of a variable.
+    #[error(transparent)]
+    Path(#[from] VarError),
+    /// A whole number that is too large.
+    #[error("{0} is not a whole number of 64 bits")]
+    Integer(String),
+    /// A default that is not of its variable's type.
+    #[error("'{got}' is not a value of this variable: use {allowed}")]
+    Default {
+        /// The value.
+        got: String,
+        /// What it could be.
+        allowed: String,
+    },
+    /// A secret that everybody could read in a file.
+    #[error("a secret has no default; give it to nodes, a pool or the defaults with set")]
+    SecretDefault,
+    /// A variable that cannot be.
+    #[error("'{path}': {problem}")]
+    Variable {
+        /// Its path.
+        path: String,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
+    /// An extension that cannot be.
+    #[error(transparent)]
+    Extension(ExtensionError),
     /// Empty where something is needed.
     #[error("it is empty; {0}")]
     Empty(&'static str),

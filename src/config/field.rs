@@ -14,6 +14,7 @@ use super::error::{ConfigError, Problem, ValueError};
 use super::keys::{Fallback, Key, Kind, Section};
 use super::source::Source;
 use super::suggest;
+use crate::model::Given;
 
 /// A whole document.
 pub struct Document<'a> {
@@ -243,6 +244,33 @@ impl<'a> Field<'a> {
     pub fn flag(&self) -> Result<bool, ConfigError> {
         match self.value {
             DeValue::Boolean(flag) => Ok(*flag),
+            _ => Err(self.wrong_type(self.kind.expected())),
+        }
+    }
+
+    /// A whole number of any sign.
+    ///
+    /// # Errors
+    /// When it is something else, or too large for 64 bits.
+    pub fn integer(&self) -> Result<i64, ConfigError> {
+        let DeValue::Integer(written) = self.value else { return Err(self.wrong_type(self.kind.expected())) };
+        let number = i64::from_str_radix(written.as_str(), written.radix()).ok();
+        number.ok_or_else(|| self.bad(ValueError::Integer(written.as_str().to_owned())))
+    }
+
+    /// A value whose type is not known here.
+    ///
+    /// # Errors
+    /// When it is a fraction, a date, or true or false: no variable has such values.
+    pub fn given(&self) -> Result<Given, ConfigError> {
+        match self.value {
+            DeValue::String(text) => Ok(Given::Text(text.to_string())),
+            DeValue::Integer(_) => Ok(Given::Int(self.integer()?)),
+            DeValue::Array(_) => Ok(Given::List(self.items()?.iter().map(Field::given).collect::<Result<_, _>>()?)),
+            DeValue::Table(_) => {
+                let entries = self.entries()?.into_iter().map(|(key, value)| Ok((key, value.given()?)));
+                Ok(Given::Map(entries.collect::<Result<_, ConfigError>>()?))
+            }
             _ => Err(self.wrong_type(self.kind.expected())),
         }
     }

@@ -47,6 +47,12 @@ pub enum Kind {
     Free,
     /// A table of seconds by the name of a mutation.
     Seconds,
+    /// A table of values by the path of a variable.
+    Settings,
+    /// A value of any type.
+    Any,
+    /// A whole number, negative ones too.
+    Integer,
     /// A table.
     Table(&'static Section),
     /// A table that may stand several times.
@@ -113,6 +119,9 @@ impl Kind {
             Kind::Labels => "a table of texts".into(),
             Kind::Free => "a table of the module's own keys".into(),
             Kind::Seconds => "a table of whole numbers, seconds by the name of a mutation".into(),
+            Kind::Settings => "a table of values by the path of a variable".into(),
+            Kind::Any => "a text, a whole number, or a list or table of such".into(),
+            Kind::Integer => "a whole number".into(),
             Kind::Table(section) => format!("a table, {}", section.title),
             Kind::Tables(section) => format!("a list of tables, each headed {}", section.title),
         }
@@ -139,14 +148,19 @@ impl Kind {
             Kind::Labels => "{ rack = \"r1\" }",
             Kind::Free => "{ every_s = 60 }",
             Kind::Seconds => "{ \"boot.rom\" = 180 }",
+            Kind::Settings => "{ \"site.rack\" = \"r1\" }",
+            Kind::Any => "\"…\"",
+            Kind::Integer => "10",
             Kind::Table(_) | Kind::Tables(_) => "{ … }",
         }
     }
 }
 
-const fn key(name: &'static str, kind: Kind, fallback: Fallback, meaning: &'static str) -> Key {
+pub(super) const fn key(name: &'static str, kind: Kind, fallback: Fallback, meaning: &'static str) -> Key {
     Key { name, kind, fallback, meaning }
 }
+
+pub mod cluster;
 
 /// The keys of appliance.toml.
 pub mod appliance {
@@ -317,69 +331,4 @@ pub mod appliance {
         prefix: "",
         keys: &[STATE_DIR, DHCP, TFTP, HTTP, AGENTS, API, BOOT, IMAGES, POWER, MODULE, JOURNAL, ENGINE],
     };
-}
-
-/// The keys of cluster.toml.
-pub mod cluster {
-    use super::Fallback::{Else, Number, Required};
-    use super::{Key, Kind, Section, key};
-
-    pub const CLUSTER: Key =
-        key("cluster", Kind::Table(&CLUSTER_SECTION), Else("the name is left as it is"), "the cluster");
-    pub const NETWORK: Key = key("network", Kind::Tables(&NETWORK_SECTION), Else("none"), "networks to boot from");
-    pub const CAKE: Key = key("cake", Kind::Tables(&CAKE_SECTION), Else("none"), "stacks of images that nodes run");
-    pub const NODE: Key = key("node", Kind::Tables(&NODE_SECTION), Else("none"), "nodes");
-
-    pub const CLUSTER_NAME: Key = key("name", Kind::Name, Required, "the cluster's name");
-    pub const NETWORK_NAME: Key = key("name", Kind::Name, Required, "the network's name");
-    pub const SUBNET: Key = key("subnet", Kind::Prefix, Required, "its addresses");
-    pub const ROUTER: Key = key("router", Kind::Ip, Else("none"), "the default router told to machines");
-    pub const DNS: Key = key("dns", Kind::Ips, Else("none"), "name servers told to machines");
-    pub const LEASE_S: Key = key(
-        "lease_s",
-        Kind::Number { min: 60, max: 31_536_000 },
-        Number(3_600),
-        "how long a lease is valid, in seconds",
-    );
-    pub const CAKE_NAME: Key = key("name", Kind::Name, Required, "the cake's name");
-    pub const CAKE_IMAGES: Key =
-        key("images", Kind::Names, Required, "its images by name, in the order in which they are started");
-    pub const NAMES: Key = key("names", Kind::NodeSet, Required, "the nodes; `name` means the same");
-    pub const NAME: Key = key("name", Kind::NodeSet, Else("see `names`"), "another spelling of `names`");
-    pub const NODE_NETWORK: Key = key("network", Kind::Name, Required, "the network that they boot from");
-    pub const MAC: Key = key(
-        "mac",
-        Kind::Pattern("\"52:54:00:b0:07:[01-03]\""),
-        Required,
-        "hardware addresses of the interfaces that they boot from, one for each node",
-    );
-    pub const IP: Key = key("ip", Kind::Pattern("\"10.77.0.[11-13]\""), Required, "fixed addresses, one for each node");
-    pub const NODE_CAKE: Key = key("cake", Kind::Name, Else("layer 0 only"), "the cake that they run");
-    pub const LABELS: Key = key("labels", Kind::Labels, Else("none"), "free labels");
-    pub const BMC: Key = key("bmc", Kind::Table(&BMC_SECTION), Else("power is left to a human"), "their power control");
-    pub const DRIVER: Key = key("driver", Kind::Choice(&["ipmi"]), Required, "the protocol");
-    pub const ADDRESS: Key = key(
-        "address",
-        Kind::Pattern("\"10.77.0.[101-103]\""),
-        Required,
-        "addresses, one for each node; a port may follow, else it is 623",
-    );
-    pub const USER: Key = key("user", Kind::TextOrTexts, Required, "the account");
-    pub const PASSWORD: Key =
-        key("password", Kind::TextOrTexts, Required, "its password; it is stored encrypted and never shown");
-
-    static CLUSTER_SECTION: Section = Section { title: "[cluster]", prefix: "cluster", keys: &[CLUSTER_NAME] };
-    static NETWORK_SECTION: Section =
-        Section { title: "[[network]]", prefix: "network", keys: &[NETWORK_NAME, SUBNET, ROUTER, DNS, LEASE_S] };
-    static CAKE_SECTION: Section = Section { title: "[[cake]]", prefix: "cake", keys: &[CAKE_NAME, CAKE_IMAGES] };
-    static NODE_SECTION: Section = Section {
-        title: "[[node]]",
-        prefix: "node",
-        keys: &[NAMES, NAME, NODE_NETWORK, MAC, IP, NODE_CAKE, LABELS, BMC],
-    };
-    static BMC_SECTION: Section =
-        Section { title: "[node.bmc]", prefix: "bmc", keys: &[DRIVER, ADDRESS, USER, PASSWORD] };
-
-    /// All of it.
-    pub static ROOT: Section = Section { title: "cluster.toml", prefix: "", keys: &[CLUSTER, NETWORK, CAKE, NODE] };
 }

@@ -12,6 +12,7 @@ pub mod appliance;
 pub mod cluster;
 mod error;
 mod expand;
+mod extension;
 mod field;
 mod keys;
 pub mod module;

@@ -17,10 +17,14 @@ what was expected. *Required* keys have no default.
 const CLUSTER_NOTES: &str = "\
 A **pattern** expands as a node set does: `10.77.0.[11-13]` stands for three addresses, `52:54:00:b0:07:[01-03]` for three
 hardware addresses (the numbers between brackets are decimal). It stands for as many values as `names` for nodes, in the
-same order; a list gives them one by one. `user`, `password`, `cake` and `labels` may be single: they are then the same for
-all nodes of the table.
+same order; a list gives them one by one. Every other key of a `[[node]]` table is the same for all its nodes, and `user` and
+`password` may be.
 
-Applying a description leaves what it does not name as it is.
+A node is what its own table says, before what its pool says, before what the defaults say. Labels and values under `set` add
+up, name by name. [STATE-MODEL.md](STATE-MODEL.md) tells more.
+
+Applying a description merges it into what there is: what it does not name stays as it is. With `--prune` it is the whole
+cluster, and what it does not name is removed.
 
 ";
 
@@ -76,7 +80,13 @@ fn rows(page: &mut String, section: &Section) {
             Fallback::Else(words) => words.to_owned(),
         };
         let example = match key.kind {
-            Kind::Text | Kind::TextOrTexts | Kind::Texts | Kind::Path | Kind::Number { .. } => String::new(),
+            Kind::Text
+            | Kind::TextOrTexts
+            | Kind::Texts
+            | Kind::Path
+            | Kind::Number { .. }
+            | Kind::Integer
+            | Kind::Any => String::new(),
             kind => format!(": `{}`", kind.example()),
         };
         let _ = writeln!(page, "| `{}` | {}{example} | {fallback} | {} |", key.name, key.kind.expected(), key.meaning);

@@ -1,7 +1,8 @@
 //! A file's text, and the line, column and excerpt of a place in it.
 //!
 //! Columns count characters from 1. An excerpt shows one line, at most [`EXCERPT_CHARS_MAX`] characters of it around the
-//! place; control characters are replaced, and what follows the word `password` in a line is hidden.
+//! place; control characters are replaced. What follows the word `password` in a line is hidden, and so are the values
+//! under `set`, any of which may be a secret.
 //! Absent on purpose: TOML.
 
 use std::fmt;
@@ -17,8 +18,9 @@ use crate::model::limits::API_BODY_BYTES_MAX;
 const EXCERPT_CHARS_MAX: usize = 100;
 /// Characters kept before the place when the beginning of a long line is left out.
 const EXCERPT_LEAD_CHARS: usize = 40;
-/// The word after which an excerpt shows nothing more.
-const SECRET_WORD: &str = "password";
+/// The words after which an excerpt shows nothing more.
+const PASSWORD: &str = "password";
+const SET: &str = "set";
 
 /// A file's text.
 #[derive(Debug)]
@@ -93,7 +95,7 @@ impl Source {
         let column = self.text.get(line_start..start).unwrap_or_default().chars().count() + 1;
         let end = self.boundary(span.end.max(start)).min(line_start + whole_line.len()).max(start);
         let marked = self.text.get(start..end).unwrap_or_default().chars().count();
-        let (shown, lead) = excerpt(whole_line, column - 1);
+        let (shown, lead) = excerpt(whole_line, column - 1, secret_from(before, whole_line));
         let room = shown.chars().count().saturating_sub(lead);
         Place { line, column, caret_at: lead, carets: marked.min(room).max(1), excerpt: shown }
     }
@@ -107,13 +109,26 @@ impl Source {
     }
 }
 
+/// Where in a line something begins that may be a secret; `before` is the text up to the place that is told of.
+fn secret_from(before: &str, line: &str) -> Option<usize> {
+    let password = line.find(PASSWORD).map(|at| at + PASSWORD.len());
+    let word = |(at, _): &(usize, &str)| {
+        let apart = |c: Option<char>| c.is_none_or(|c| !c.is_ascii_alphanumeric() && c != '_' && c != '-');
+        let (left, right) = (line.get(..*at).unwrap_or_default(), line.get(at + SET.len()..).unwrap_or_default());
+        apart(left.chars().next_back()) && right.trim_start().starts_with(['=', '.'])
+    };
+    let set = line.match_indices(SET).find(word).map(|(at, _)| at + SET.len());
+    // Under a heading such as [node.set] the keys stand alone.
+    let heading = before.lines().rev().map(str::trim).find(|line| line.starts_with('['));
+    let under_set = heading.is_some_and(|heading| heading.trim_end_matches([']', ' ']).ends_with(".set"));
+    let value = line.find('=').filter(|_| under_set && !line.trim_start().starts_with('[')).map(|at| at + 1);
+    [password, set, value].into_iter().flatten().min()
+}
+
 /// What is shown of a line, and after how many of the shown characters the place begins.
-fn excerpt(line: &str, place: usize) -> (String, usize) {
-    let shown = match line.find(SECRET_WORD) {
-        Some(at) => {
-            let open = line.get(..at + SECRET_WORD.len()).unwrap_or_default();
-            format!("{open} …")
-        }
+fn excerpt(line: &str, place: usize, secret_from: Option<usize>) -> (String, usize) {
+    let shown = match secret_from {
+        Some(at) => format!("{} …", line.get(..at).unwrap_or_default()),
         None => line.to_owned(),
     };
     let printable = |c: char| if c.is_control() { ' ' } else { c };

@@ -25,6 +25,14 @@ network = "boot"
 mac = ["52:54:00:b0:07:01", "52:54:00:b0:07:02"]
 ip = "10.77.0.[11-12]"
 bmc = { driver = "ipmi", address = "10.77.0.[101-102]", user = "admin", password = "a-secret-word" }
+set = { "site.key" = "a-secret-word" }
+
+[[node]]
+name = "n3"
+mac = "52:54:00:b0:07:03"
+ip = "10.77.0.13"
+[node.set]
+"site.key" = "a-secret-word"
 "#;
 
 fn source(text: &str) -> Source {
@@ -72,6 +80,24 @@ fn a_file_that_is_not_text_or_not_there_is_told_by_name() {
     assert!(told(&path).contains("cluster.toml:2:9: this is not UTF-8 text"), "{}", told(&path));
 }
 
+#[test]
+fn a_value_under_set_is_in_no_error_however_it_is_written() {
+    for text in [
+        "[defaults]\nset = { \"site.key\" = \"a-secret-word\", \"Bad.Path\" = 1 }",
+        "[defaults]\nset = { \"site.key\" = \"a-secret-word\", on = true }",
+        "[defaults.set]\nok = 1\n\"Bad.Key\" = \"a-secret-word\"",
+        "[[node]]\n[node.set]\n\"site.key\" = \"a-secret-word\" oops",
+        "[defaults]\nset.\"Bad.Key\" = \"a-secret-word\"",
+        "defaults = { nonsense = 1, set = { \"site.key\" = \"a-secret-word\" } }",
+    ] {
+        let told = cluster::parse(&source(text)).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(!told.is_empty() && !told.contains("secret-word"), "{text}: {told}");
+    }
+    let shown = "[[extension]]\nname = \"a\"\noffset = 1";
+    let told = cluster::parse(&source(shown)).err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(told.contains("offset = 1"), "{told}");
+}
+
 /// A file in which some bytes were replaced, removed or put in.
 fn damaged(whole: &'static str) -> impl Strategy<Value = String> {
     let damage = (0..whole.len(), 0..8_usize, "[\\PC\n\"\\[\\]={}.,#']{0,6}");
@@ -110,7 +136,7 @@ proptest! {
     }
 
     #[test]
-    fn no_error_about_a_file_shows_the_password_in_it(key in "[a-z]{1,8}", at in 0..4_usize) {
+    fn no_error_about_a_file_shows_a_secret_in_it(key in "[a-z]{1,8}", at in 0..14_usize) {
         let mut lines: Vec<&str> = CLUSTER.lines().collect();
         let wrong = format!("{key} = 1");
         lines.insert(2 + at, &wrong);

@@ -8,6 +8,7 @@
 pub mod access;
 pub mod cluster;
 pub mod digest;
+pub mod given;
 pub mod hardware;
 pub mod ids;
 pub mod limits;
@@ -24,6 +25,7 @@ pub use cluster::{
     BmcDriver, BmcSpec, BmcTemplate, CakeSpec, ImagePin, NetworkSpec, NodeSpec, PoolSpec, Prefix, Template,
 };
 pub use digest::{Digest, DigestError, Digester};
+pub use given::Given;
 pub use ids::{FactSeq, Generation, Name, NodeId, Revision, UnixMs};
 pub use mac::Mac;
 pub use moment::{Moment, MomentError, Place};

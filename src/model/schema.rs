@@ -23,7 +23,7 @@ pub use built_in::{IMAGE_VALUES, built_in, check_value, parse_goal};
 pub use types::VarType;
 
 use super::limits::{EXTENSIONS_MAX, VARIABLES_PER_EXTENSION_MAX};
-use super::{Name, Symbol, Value, VarPath};
+use super::{Given, Name, Symbol, Value, VarPath};
 
 /// How operators may set a variable.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,12 +91,13 @@ impl VariableSpec {
 }
 
 /// Where an extension comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// The program.
     BuiltIn,
     /// A description that an operator applied.
+    #[default]
     Described,
     /// The module of this name.
     Module(Name),
@@ -111,6 +112,7 @@ pub struct Extension {
     #[serde(default)]
     pub doc: String,
     /// Where it comes from.
+    #[serde(default)]
     pub origin: Origin,
     /// Its variables.
     pub variables: Vec<VariableSpec>,
@@ -163,12 +165,20 @@ impl Schema {
     /// # Errors
     /// When there is no such variable, it is not for operators to set, it has no such value, or it is a secret.
     pub fn parse_goal(&self, path: &VarPath, text: &str) -> Result<Value, VarError> {
+        self.take_goal(path, &Given::Text(text.to_owned()))
+    }
+
+    /// Takes `given` as a value that an operator may ask of the variable at `path`.
+    ///
+    /// # Errors
+    /// When there is no such variable, it is not for operators to set, it has no such value, or it is a secret.
+    pub fn take_goal(&self, path: &VarPath, given: &Given) -> Result<Value, VarError> {
         let spec = self.spec(path)?;
-        let bad = |allowed| VarError::BadValue { path: path.clone(), value: text.to_owned(), allowed };
+        let bad = |allowed| VarError::BadValue { path: path.clone(), value: given.to_string(), allowed };
         if spec.set == Setting::Observed {
             return Err(VarError::NotAGoal { path: path.clone() });
         }
-        let value = spec.kind.parse(text).map_err(bad)?;
+        let value = spec.kind.take(given).map_err(bad)?;
         match value.as_symbol() {
             Some(symbol) if !spec.goals.is_empty() && !spec.goals.iter().any(|goal| goal.as_str() == symbol) => {
                 Err(bad(types::words(&spec.goals)))

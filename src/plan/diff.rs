@@ -1,44 +1,99 @@
 //! What an apply would change: a description against the state, as a list of changes and the facts that make them.
 //!
 //! Images are named in a description and pinned to digests in the state; passwords are compared by the caller,
-//! who can open them, and arrive here sealed.
+//! who can open them, and arrive here sealed. A change of a pool or of the defaults is followed by the changes of the
+//! nodes that it makes another of: whatever becomes of a node is on the node's own line.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+mod after;
+mod error;
+#[cfg(test)]
+pub(super) mod tests;
+
+use std::collections::BTreeSet;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
+pub use self::error::ApplyError;
+use super::resolve::{NodeDescription, said_of};
 use crate::fact::OperatorEvent;
-use crate::model::limits::{IMAGES_PER_CAKE_MAX, NODES_MAX};
-use crate::model::{CakeSpec, Mac, Name, NetworkSpec, NodeId, NodeSpec};
-use crate::state::State;
+use crate::model::{CakeSpec, Extension, Name, NetworkSpec, NodeId, NodeSpec, PoolSpec, Schema, Template, VarPath};
+use crate::state::{Node, State};
 
-/// A cluster's description, resolved.
+/// What becomes of the things that a description does not name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unnamed {
+    /// They stay as they are: the description is merged into what there is.
+    #[default]
+    Kept,
+    /// They are removed: the description is the whole cluster.
+    Removed,
+}
+
+impl Unnamed {
+    /// Whether they stay as they are.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        *self == Unnamed::Kept
+    }
+}
+
+/// A cluster's description, with its node sets expanded and its secrets sealed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Description {
     /// The cluster's name.
     pub cluster: Option<Name>,
+    /// Its variables besides the built-in ones.
+    pub extensions: Vec<Extension>,
     /// Its networks.
     pub networks: Vec<NetworkSpec>,
     /// Its cakes.
     pub cakes: Vec<CakeSpec>,
+    /// What all nodes have in common.
+    pub defaults: Option<Template>,
+    /// Its pools.
+    pub pools: Vec<PoolSpec>,
     /// Its nodes, each with the id that it has when it is new.
-    pub nodes: Vec<(NodeId, NodeSpec)>,
+    pub nodes: Vec<(NodeId, NodeDescription)>,
+    /// What becomes of the rest.
+    pub unnamed: Unnamed,
+    /// Nodes to be removed, whatever becomes of the rest.
+    pub removed_nodes: BTreeSet<Name>,
 }
 
 /// What is changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Described {
     /// The cluster's name.
     Cluster,
+    /// A set of variables.
+    Extension,
     /// A network.
     Network,
     /// A cake.
     Cake,
+    /// What all nodes have in common.
+    Defaults,
+    /// A pool.
+    Pool,
     /// A node.
     Node,
+}
+
+impl fmt::Display for Described {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Described::Cluster => "cluster",
+            Described::Extension => "extension",
+            Described::Network => "network",
+            Described::Cake => "cake",
+            Described::Defaults => "defaults",
+            Described::Pool => "pool",
+            Described::Node => "node",
+        })
+    }
 }
 
 /// How it is changed.
@@ -49,9 +104,35 @@ pub enum ChangeKind {
     Create,
     /// It differs in these fields.
     Update {
-        /// The fields' names.
+        /// The fields' names; `sources` when only who says what has changed.
         fields: Vec<String>,
     },
+    /// It is removed.
+    Remove,
+}
+
+/// What an operator should know of a change before it is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Note {
+    /// A running node is told of it at its next boot.
+    AtNextBoot,
+    /// The node's machine may be running, and nobody looks after it any more.
+    LeftAsItIs,
+    /// The node's machine may be on already.
+    MayBePoweredOff,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Note::AtNextBoot => "running; takes the new address, network or MAC at its next boot",
+            Note::LeftAsItIs => "no longer managed; the machine is left as it is, with its power and whatever it runs",
+            Note::MayBePoweredOff => {
+                "a machine that is on already, and in which no agent joins within the timeout of boot.discover, is powered off and booted"
+            }
+        })
+    }
 }
 
 /// One change.
@@ -59,66 +140,45 @@ pub enum ChangeKind {
 pub struct Change {
     /// What kind of thing.
     pub what: Described,
-    /// Its name.
+    /// Its name; the defaults are called `defaults`.
     pub name: Name,
     /// How.
     #[serde(flatten)]
     pub kind: ChangeKind,
-    /// The nodes that will be disturbed: their image is replaced, or their boot begins anew.
+    /// The nodes that will be disturbed: their image is replaced, or what should run on them is.
     pub disrupts: Vec<Name>,
+    /// What should be known of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<Note>,
 }
 
-/// Why a description cannot be applied.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum ApplyError {
-    /// A node refers to something that is not described.
-    #[error("node {node}: there is no {what} '{name}'; describe it, or correct the name")]
-    Missing {
-        /// The node.
-        node: Name,
-        /// `network` or `cake`.
-        what: &'static str,
-        /// The name.
-        name: Name,
-    },
-    /// Two nodes share what must be one node's alone.
-    #[error("nodes {first} and {second} both have the {what} {value}; each node needs its own")]
-    Shared {
-        /// One node.
-        first: Name,
-        /// The other.
-        second: Name,
-        /// `name`, `MAC` or `address`.
-        what: &'static str,
-        /// The value.
-        value: String,
-    },
-    /// The address is not one of the network's.
-    #[error("node {node}: {ip} is not a machine's address in network {network} ({subnet})")]
-    NotInNetwork {
-        /// The node.
-        node: Name,
-        /// The address.
-        ip: Ipv4Addr,
-        /// The network.
-        network: Name,
-        /// Its addresses.
-        subnet: String,
-    },
-    /// Too many images.
-    #[error("cake {cake} has {images} images; a cake may have {IMAGES_PER_CAKE_MAX}")]
-    TooManyImages {
-        /// The cake.
-        cake: Name,
-        /// How many.
-        images: usize,
-    },
-    /// Too many nodes.
-    #[error("the cluster would have {nodes} nodes; one appliance takes {NODES_MAX}")]
-    TooManyNodes {
-        /// How many.
-        nodes: usize,
-    },
+/// Changes and the facts that make them, as they are found.
+#[derive(Default)]
+struct Found {
+    changes: Vec<Change>,
+    events: Vec<OperatorEvent>,
+}
+
+impl Found {
+    fn change(&mut self, what: Described, name: &Name, kind: ChangeKind) -> &mut Self {
+        self.noted(what, name, kind, vec![], vec![])
+    }
+
+    fn noted(
+        &mut self,
+        what: Described,
+        name: &Name,
+        kind: ChangeKind,
+        disrupts: Vec<Name>,
+        notes: Vec<Note>,
+    ) -> &mut Self {
+        self.changes.push(Change { what, name: name.clone(), kind, disrupts, notes });
+        self
+    }
+
+    fn by(&mut self, event: OperatorEvent) {
+        self.events.push(event);
+    }
 }
 
 /// The changes that applying `description` to `state` makes, and the facts that make them.
@@ -126,46 +186,127 @@ pub enum ApplyError {
 /// # Errors
 /// When the description contradicts itself or the state; nothing of it is applied then.
 pub fn diff(state: &State, description: &Description) -> Result<(Vec<Change>, Vec<OperatorEvent>), ApplyError> {
-    check(state, description)?;
-    let mut changes = Vec::new();
-    let mut events = Vec::new();
-    if let Some(name) = &description.cluster
-        && state.cluster.as_ref() != Some(name)
-    {
+    let after = after::after(state, description)?;
+    let gone = &after.gone;
+    let mut found = Found::default();
+    if let Some(name) = description.cluster.as_ref().filter(|name| state.cluster.as_ref() != Some(*name)) {
         let kind = kind_of(state.cluster.as_ref().map(|_| vec!["name".to_owned()]));
-        changes.push(Change { what: Described::Cluster, name: name.clone(), kind, disrupts: vec![] });
-        events.push(OperatorEvent::ClusterNamed { name: name.clone() });
+        found.change(Described::Cluster, name, kind).by(OperatorEvent::ClusterNamed { name: name.clone() });
+    }
+    // Nodes go first, since others may take over their addresses, and what they needed goes last.
+    for name in &gone.nodes {
+        let Some(node) = state.node_named(name) else { continue };
+        let off = node.see_symbol(&VarPath::power()) == Some("off");
+        let notes = if off { vec![] } else { vec![Note::LeftAsItIs] };
+        let event = OperatorEvent::NodeRemoved { node: node.id, name: name.clone() };
+        found.noted(Described::Node, name, ChangeKind::Remove, vec![], notes).by(event);
+    }
+    for name in &gone.extensions {
+        let event = OperatorEvent::ExtensionRemoved { name: name.clone() };
+        found.change(Described::Extension, name, ChangeKind::Remove).by(event);
+    }
+    for spec in &after.extensions {
+        let old = state.schema.added().get(&spec.name).map(|old| fields_that_differ(old.as_ref(), *spec));
+        let event = OperatorEvent::ExtensionDescribed { spec: (*spec).clone() };
+        found.change(Described::Extension, &spec.name, kind_of(old)).by(event);
     }
     for spec in &description.networks {
         let old = state.networks.get(&spec.name).map(|old| fields_that_differ(old.as_ref(), spec));
-        if old.as_ref().is_none_or(|fields| !fields.is_empty()) {
-            let name = spec.name.clone();
-            changes.push(Change { what: Described::Network, name, kind: kind_of(old), disrupts: vec![] });
-            events.push(OperatorEvent::NetworkDescribed { spec: spec.clone() });
+        if is_change(&old) {
+            let event = OperatorEvent::NetworkDescribed { spec: spec.clone() };
+            found.change(Described::Network, &spec.name, kind_of(old)).by(event);
         }
     }
     for spec in &description.cakes {
         let old = state.cakes.get(&spec.name).map(|old| fields_that_differ(old.as_ref(), spec));
-        if old.as_ref().is_none_or(|fields| !fields.is_empty()) {
-            let name = spec.name.clone();
-            let disrupts = users_of(state, &name);
-            changes.push(Change { what: Described::Cake, name, kind: kind_of(old), disrupts });
-            events.push(OperatorEvent::CakeDescribed { spec: spec.clone() });
+        if is_change(&old) {
+            let users = users_of(state, &spec.name, &gone.nodes);
+            let event = OperatorEvent::CakeDescribed { spec: spec.clone() };
+            found.noted(Described::Cake, &spec.name, kind_of(old), users, vec![]).by(event);
         }
     }
-    for (new_id, spec) in &description.nodes {
-        let known = state.node_named(&spec.name);
-        let old = known.map(|old| fields_that_differ(old.spec.as_ref(), spec));
-        if old.as_ref().is_none_or(|fields| !fields.is_empty()) {
-            let name = spec.name.clone();
-            let disrupting = |fields: &Vec<String>| fields.iter().any(|f| f == "cake");
-            let disrupts = old.iter().filter(|f| disrupting(f)).map(|_| name.clone()).collect();
-            changes.push(Change { what: Described::Node, name, kind: kind_of(old), disrupts });
-            let node = known.map_or(*new_id, |node| node.id);
-            events.push(OperatorEvent::NodeDescribed { node, spec: Box::new(spec.clone()) });
+    wider(state, description, &after, &mut found);
+    for (id, spec) in &after.resolved {
+        node(state, *id, spec, &after.schema, &mut found);
+    }
+    for name in &gone.pools {
+        found.change(Described::Pool, name, ChangeKind::Remove).by(OperatorEvent::PoolRemoved { name: name.clone() });
+    }
+    for name in &gone.cakes {
+        found.change(Described::Cake, name, ChangeKind::Remove).by(OperatorEvent::CakeRemoved { name: name.clone() });
+    }
+    for name in &gone.networks {
+        let event = OperatorEvent::NetworkRemoved { name: name.clone() };
+        found.change(Described::Network, name, ChangeKind::Remove).by(event);
+    }
+    Ok((found.changes, found.events))
+}
+
+/// Defaults and pools.
+fn wider(state: &State, description: &Description, after: &after::After<'_>, found: &mut Found) {
+    if state.defaults.as_ref() != after.defaults
+        && let Ok(name) = "defaults".parse()
+    {
+        let kind = match (state.defaults.is_empty(), after.defaults.is_empty()) {
+            (true, _) => ChangeKind::Create,
+            (_, true) => ChangeKind::Remove,
+            _ => kind_of(Some(fields_that_differ(state.defaults.as_ref(), after.defaults))),
+        };
+        let event = OperatorEvent::DefaultsDescribed { spec: Box::new(after.defaults.clone()) };
+        found.change(Described::Defaults, &name, kind).by(event);
+    }
+    for spec in &description.pools {
+        let old = state.pools.get(&spec.name).map(|old| fields_that_differ(old.as_ref(), spec));
+        if is_change(&old) {
+            let event = OperatorEvent::PoolDescribed { spec: Box::new(spec.clone()) };
+            found.change(Described::Pool, &spec.name, kind_of(old)).by(event);
         }
     }
-    Ok((changes, events))
+}
+
+fn node(state: &State, id: NodeId, spec: &NodeSpec, schema: &Schema, found: &mut Found) {
+    let name = &spec.name;
+    let described = || OperatorEvent::NodeDescribed { node: id, spec: Box::new(spec.clone()) };
+    let Some(known) = state.node(id) else {
+        let notes = if spec.bmc.is_some() { vec![Note::MayBePoweredOff] } else { vec![] };
+        return found.noted(Described::Node, name, ChangeKind::Create, vec![], notes).by(described());
+    };
+    let old = NodeSpec { own: Box::new(said_of(state, known).own), ..known.spec.as_ref().clone() };
+    if old == *spec {
+        return;
+    }
+    let mut fields = fields_that_differ(&old, spec);
+    let resolved = fields.iter().any(|field| field != "own");
+    fields.retain(|field| !resolved || field != "own");
+    for field in fields.iter_mut().filter(|field| *field == "own") {
+        "sources".clone_into(field);
+    }
+    let has = |wanted: &[&str]| fields.iter().any(|field| wanted.contains(&field.as_str()));
+    let disrupts = if has(&["cake"]) || goals_differ(schema, &old, spec) { vec![name.clone()] } else { vec![] };
+    let mut notes = Vec::new();
+    if has(&["ip", "mac", "network"]) && known.agent.session.is_some() {
+        notes.push(Note::AtNextBoot);
+    }
+    if old.bmc.is_none() && spec.bmc.is_some() && is_unknown(known) {
+        notes.push(Note::MayBePoweredOff);
+    }
+    found.noted(Described::Node, name, ChangeKind::Update { fields }, disrupts, notes).by(described());
+}
+
+fn is_unknown(node: &Node) -> bool {
+    node.agent.session.is_none() && node.see(&VarPath::power()).is_none()
+}
+
+/// Whether another value is wanted of a variable that something has to be done for.
+fn goals_differ(schema: &Schema, old: &NodeSpec, new: &NodeSpec) -> bool {
+    let is_goal =
+        |path: &VarPath| schema.find(path).is_some_and(|(_, spec)| spec.set == crate::model::schema::Setting::Goal);
+    let paths: BTreeSet<&VarPath> = old.variables.keys().chain(new.variables.keys()).collect();
+    paths.into_iter().any(|path| old.variables.get(path) != new.variables.get(path) && is_goal(path))
+}
+
+fn is_change(old: &Option<Vec<String>>) -> bool {
+    old.as_ref().is_none_or(|fields| !fields.is_empty())
 }
 
 fn kind_of(old: Option<Vec<String>>) -> ChangeKind {
@@ -186,72 +327,7 @@ fn fields_that_differ<T: Serialize>(old: &T, new: &T) -> Vec<String> {
     names.into_iter().filter(|name| old.get(*name) != new.get(*name)).cloned().collect()
 }
 
-fn users_of(state: &State, cake: &Name) -> Vec<Name> {
-    let uses = |spec: &NodeSpec| spec.cake.as_ref() == Some(cake);
+fn users_of(state: &State, cake: &Name, gone: &BTreeSet<Name>) -> Vec<Name> {
+    let uses = |spec: &NodeSpec| spec.cake.as_ref() == Some(cake) && !gone.contains(&spec.name);
     state.nodes.values().filter(|n| uses(&n.spec)).map(|n| n.spec.name.clone()).collect()
-}
-
-fn check(state: &State, description: &Description) -> Result<(), ApplyError> {
-    for cake in &description.cakes {
-        if cake.images.len() > IMAGES_PER_CAKE_MAX {
-            return Err(ApplyError::TooManyImages { cake: cake.name.clone(), images: cake.images.len() });
-        }
-    }
-    let networks: BTreeMap<&Name, &NetworkSpec> = state
-        .networks
-        .iter()
-        .map(|(name, spec)| (name, spec.as_ref()))
-        .chain(description.networks.iter().map(|spec| (&spec.name, spec)))
-        .collect();
-    let cakes: BTreeSet<&Name> = state.cakes.keys().chain(description.cakes.iter().map(|spec| &spec.name)).collect();
-    for (_, spec) in &description.nodes {
-        let missing = |what, name: &Name| ApplyError::Missing { node: spec.name.clone(), what, name: name.clone() };
-        let network = networks.get(&spec.network).ok_or_else(|| missing("network", &spec.network))?;
-        if !network.subnet.is_host(spec.ip) {
-            return Err(ApplyError::NotInNetwork {
-                node: spec.name.clone(),
-                ip: spec.ip,
-                network: spec.network.clone(),
-                subnet: network.subnet.to_string(),
-            });
-        }
-        if let Some(cake) = &spec.cake
-            && !cakes.contains(cake)
-        {
-            return Err(missing("cake", cake));
-        }
-    }
-    check_unshared(state, description)
-}
-
-fn check_unshared(state: &State, description: &Description) -> Result<(), ApplyError> {
-    let mut names: BTreeSet<&Name> = BTreeSet::new();
-    for (_, spec) in &description.nodes {
-        if !names.insert(&spec.name) {
-            let (first, value) = (spec.name.clone(), spec.name.to_string());
-            return Err(ApplyError::Shared { second: first.clone(), first, what: "name", value });
-        }
-    }
-    let kept = state.nodes.values().map(|n| n.spec.as_ref()).filter(|s| !names.contains(&s.name));
-    let all: Vec<&NodeSpec> = kept.chain(description.nodes.iter().map(|(_, s)| s)).collect();
-    if all.len() > NODES_MAX {
-        return Err(ApplyError::TooManyNodes { nodes: all.len() });
-    }
-    let mut macs: BTreeMap<Mac, &Name> = BTreeMap::new();
-    let mut ips: BTreeMap<Ipv4Addr, &Name> = BTreeMap::new();
-    for spec in all {
-        let shared = |first: &Name, what, value: String| ApplyError::Shared {
-            first: first.clone(),
-            second: spec.name.clone(),
-            what,
-            value,
-        };
-        if let Some(first) = macs.insert(spec.mac, &spec.name) {
-            return Err(shared(first, "MAC", spec.mac.to_string()));
-        }
-        if let Some(first) = ips.insert(spec.ip, &spec.name) {
-            return Err(shared(first, "address", spec.ip.to_string()));
-        }
-    }
-    Ok(())
 }

@@ -2,8 +2,8 @@
 //!
 //! `graph` holds the mutations that modules declare; `goal` says what a node should be; `search` finds the quickest
 //! way there; `decide` turns that, the step under way and the failures so far into one next move; `why` and
-//! `timeline` explain a node, `group` and `fleet` many at once; `diff` says what an apply would change. All are functions
-//! of values.
+//! `timeline` explain a node, `group` and `fleet` many at once; `resolve` makes a node out of what its pool and the
+//! defaults say, `diff` says what an apply would change, and `select` which nodes are meant. All are functions of values.
 //!
 //! Absent on purpose: doing anything. The engine journals a decision, then asks a module.
 
@@ -14,14 +14,16 @@ mod goal;
 mod graph;
 mod group;
 mod hold;
+pub mod resolve;
 mod search;
+pub mod select;
 #[cfg(test)]
 mod tests;
 mod timeline;
 mod why;
 
 pub use decide::{Decision, Failure, Policy, decide, fail, timeout_ms};
-pub use diff::{ApplyError, Change, ChangeKind, Described, Description, diff};
+pub use diff::{ApplyError, Change, ChangeKind, Described, Description, Note, Unnamed, diff};
 pub use fleet::{Fleet, OnTheWay, Slow, StageTimes, TimesS, fleet};
 pub use goal::{Goal, goal, goal_reached};
 pub use graph::{Graph, GraphError};

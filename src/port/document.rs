@@ -1,7 +1,7 @@
 //! The documents that the API speaks, for both of its ends: the appliance that answers and the command line that asks.
 //!
 //! A list is always `{"items": […]}`. Times are given as text for people and in milliseconds for programs.
-//! No document holds a secret, except [`BmcRequest`] on its way in.
+//! No document holds a secret, except those of [`super::describe`] on their way in.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::fact::{Fact, PowerState, Stamped};
 use crate::model::hardware::Hardware;
-use crate::model::{BmcDriver, FactSeq, Mac, Name, NetworkSpec, NodeId, UnixMs};
+use crate::model::{BmcDriver, FactSeq, Mac, Name, NodeId, Revision, UnixMs};
 use crate::plan::{Change, Stage, goal_reached};
 use crate::state::{Node, State};
+
+pub use super::describe::{ApplyRequest, BmcRequest, CakeRequest, NodeRequest};
 
 /// A list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +44,21 @@ pub struct NodeDocument {
     pub step: Option<String>,
     /// Whether it is quarantined.
     pub quarantined: bool,
+    /// Counts the changes of its description and of what is wanted of it.
+    #[serde(default)]
+    pub revision: Revision,
+    /// Its pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<Name>,
+    /// Its processor architecture, as described.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arch: Option<String>,
+    /// What kind of machine it is, as described.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    /// The nodes that may be its parent, in order of preference.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<Name>,
     /// Its network.
     pub network: Name,
     /// Its hardware address.
@@ -102,6 +119,11 @@ impl NodeDocument {
             stage_s,
             step: node.in_flight.as_ref().map(|flight| flight.step.to_string()),
             quarantined: node.retry.next == Some(crate::fact::Retry::Quarantined),
+            revision: node.revision,
+            pool: spec.pool.clone(),
+            arch: spec.arch.as_ref().map(ToString::to_string),
+            platform: spec.platform.as_ref().map(ToString::to_string),
+            parents: spec.parents.clone(),
             network: spec.network.clone(),
             mac: spec.mac,
             ip: spec.ip,
@@ -147,66 +169,6 @@ fn stage_of(node: &Node) -> (String, Option<UnixMs>) {
     }
 }
 
-/// A cluster's description, with node sets expanded and names not yet resolved.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ApplyRequest {
-    /// The cluster's name.
-    pub cluster: Option<Name>,
-    /// Its networks.
-    pub networks: Vec<NetworkSpec>,
-    /// Its cakes.
-    pub cakes: Vec<CakeRequest>,
-    /// Its nodes.
-    pub nodes: Vec<NodeRequest>,
-}
-
-/// A cake, with its images by name or digest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CakeRequest {
-    /// Its name.
-    pub name: Name,
-    /// Its images.
-    pub images: Vec<Name>,
-}
-
-/// A node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeRequest {
-    /// Its name.
-    pub name: Name,
-    /// Its network.
-    pub network: Name,
-    /// Its hardware address.
-    pub mac: Mac,
-    /// Its fixed address.
-    pub ip: Ipv4Addr,
-    /// Its cake.
-    pub cake: Option<Name>,
-    /// Its BMC.
-    pub bmc: Option<BmcRequest>,
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
-}
-
-/// A BMC with its password.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BmcRequest {
-    /// The protocol.
-    pub driver: BmcDriver,
-    /// The address and port.
-    pub address: SocketAddr,
-    /// The account.
-    pub user: String,
-    /// The password, in clear.
-    pub password: String,
-}
-
-impl std::fmt::Debug for BmcRequest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "BmcRequest({} {}@{})", self.driver, self.user, self.address)
-    }
-}
-
 /// What an apply changes, or would change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApplyAnswer {
@@ -216,13 +178,34 @@ pub struct ApplyAnswer {
     pub applied: bool,
 }
 
+/// Which nodes a request is about: those that are in all that is given. At least one of them must be.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selection {
+    /// A node set, all of whose nodes must exist; nothing for every node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<String>,
+    /// The nodes of this pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+    /// The nodes with these labels, as in `rack=r1,gpu,!old`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<String>,
+    /// The nodes of which all these conditions hold, as in `run!=sync`.
+    #[serde(default, rename = "where", skip_serializing_if = "Vec::is_empty")]
+    pub wheres: Vec<String>,
+}
+
 /// Goals to set by hand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GoalsRequest {
-    /// The nodes, as a node set.
-    pub nodes: String,
+    /// The nodes.
+    #[serde(flatten)]
+    pub nodes: Selection,
     /// Values by variable path; nothing takes back what was set by hand.
     pub goals: BTreeMap<String, Option<String>>,
+    /// Refused unless every node still has this revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_revision: Option<Revision>,
 }
 
 /// What to do with the power of nodes.
@@ -240,8 +223,9 @@ pub enum PowerVerb {
 /// A request about the power of nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PowerRequest {
-    /// The nodes, as a node set.
-    pub nodes: String,
+    /// The nodes.
+    #[serde(flatten)]
+    pub nodes: Selection,
     /// What to do.
     pub power: PowerVerb,
 }
@@ -249,8 +233,9 @@ pub struct PowerRequest {
 /// A request that needs nothing but nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodesRequest {
-    /// The nodes, as a node set.
-    pub nodes: String,
+    /// The nodes.
+    #[serde(flatten)]
+    pub nodes: Selection,
 }
 
 /// A request was journaled.
@@ -376,4 +361,7 @@ pub struct Problem {
     pub status: u16,
     /// What happened, to what, and what to do.
     pub detail: String,
+    /// What there is now, where a request was refused because it knew something older.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<serde_json::Value>,
 }

@@ -8,6 +8,8 @@
 
 pub mod ipmi;
 pub mod mutations;
+#[cfg(test)]
+mod tests;
 pub mod vault;
 mod worker;
 
@@ -15,6 +17,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use imbl::OrdMap;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +28,7 @@ use crate::fact::{BmcProblem, Fact, FailReason, OutcomeFact, PowerState};
 use crate::model::NodeId;
 use crate::plan::{Mutation, POWER_MODULE};
 use crate::port::{FactSender, Module, ModuleContext, StateReader};
+use crate::state::Node;
 
 /// BMCs that are spoken to at once; the other workers wait for their turn.
 const BMCS_AT_ONCE_MAX: usize = 128;
@@ -88,11 +92,15 @@ impl Module for PowerModule {
     }
 }
 
+type NodeChange<'a, 'b> = imbl::ordmap::DiffItem<'a, 'b, NodeId, Arc<Node>>;
+
 /// The queues, one a BMC.
 struct Broker {
     module: PowerModule,
     context: ModuleContext,
     queues: HashMap<NodeId, mpsc::Sender<Job>>,
+    /// The nodes for which there are workers as they should be.
+    known: OrdMap<NodeId, Arc<Node>>,
     workers: JoinSet<NodeId>,
     turns: Arc<Semaphore>,
 }
@@ -103,6 +111,7 @@ impl Broker {
             module,
             context,
             queues: HashMap::new(),
+            known: OrdMap::new(),
             workers: JoinSet::new(),
             turns: Arc::new(Semaphore::new(BMCS_AT_ONCE_MAX)),
         }
@@ -111,12 +120,12 @@ impl Broker {
     async fn run(mut self) {
         let shutdown = self.context.shutdown.clone();
         loop {
-            self.hire();
+            self.staff();
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 Some(action) = self.context.actions.recv() => {
                     // The action may be the first for a node that was described in the same turn of the engine.
-                    self.hire();
+                    self.staff();
                     let outcome = OutcomeFact {
                         node: action.node,
                         step: action.step.clone(),
@@ -128,7 +137,7 @@ impl Broker {
                     }
                 }
                 Some(probe) = self.module.probes.recv() => {
-                    self.hire();
+                    self.staff();
                     let Probe { node, answer } = probe;
                     if let Err(Job::Probe(answer)) = self.give(node, Job::Probe(answer)) {
                         // Whoever asked may have gone away meanwhile.
@@ -137,7 +146,7 @@ impl Broker {
                 }
                 Some(ended) = self.workers.join_next() => {
                     if let Ok(node) = ended {
-                        self.queues.remove(&node);
+                        self.ended(node);
                     }
                 }
                 changed = self.context.state.0.changed() => {
@@ -150,30 +159,51 @@ impl Broker {
         while self.workers.join_next().await.is_some() {}
     }
 
-    /// Every node with a BMC has a worker.
-    fn hire(&mut self) {
+    /// Every node with a BMC has a worker, and no other: a worker whose queue is gone drops what waits in it and ends. Only
+    /// what differs from the last look is looked at.
+    fn staff(&mut self) {
         let state = self.context.state.0.borrow_and_update().clone();
-        if state.nodes.len() == self.queues.len() {
+        let known = std::mem::replace(&mut self.known, state.nodes.clone());
+        let has_bmc = |node: &Node| node.spec.bmc.is_some();
+        for item in known.diff(&state.nodes) {
+            match item {
+                NodeChange::Add(id, node) if has_bmc(node) => self.hire(*id),
+                NodeChange::Update { old: (_, before), new: (id, after) } => match (has_bmc(before), has_bmc(after)) {
+                    (false, true) => self.hire(*id),
+                    (true, false) => drop(self.queues.remove(id)),
+                    _ => {}
+                },
+                NodeChange::Remove(id, _) => drop(self.queues.remove(id)),
+                NodeChange::Add(..) => {}
+            }
+        }
+    }
+
+    fn hire(&mut self, node: NodeId) {
+        let (queue, jobs) = mpsc::channel(JOBS_PER_BMC_MAX);
+        let worker = Worker {
+            node,
+            tools: Tools {
+                vault: self.module.vault.clone(),
+                facts: self.context.facts.clone(),
+                state: self.context.state.clone(),
+                turns: self.turns.clone(),
+            },
+            poll: self.module.poll,
+            shutdown: self.context.shutdown.clone(),
+        };
+        self.workers.spawn(worker.run(jobs));
+        self.queues.insert(node, queue);
+    }
+
+    /// A worker that found its node without a BMC may have a successor already, or need one.
+    fn ended(&mut self, node: NodeId) {
+        if !self.queues.get(&node).is_some_and(mpsc::Sender::is_closed) {
             return;
         }
-        for node in state.nodes.values().filter(|n| n.spec.bmc.is_some()) {
-            if self.queues.contains_key(&node.id) {
-                continue;
-            }
-            let (queue, jobs) = mpsc::channel(JOBS_PER_BMC_MAX);
-            let worker = Worker {
-                node: node.id,
-                tools: Tools {
-                    vault: self.module.vault.clone(),
-                    facts: self.context.facts.clone(),
-                    state: self.context.state.clone(),
-                    turns: self.turns.clone(),
-                },
-                poll: self.module.poll,
-                shutdown: self.context.shutdown.clone(),
-            };
-            self.workers.spawn(worker.run(jobs));
-            self.queues.insert(node.id, queue);
+        self.queues.remove(&node);
+        if self.known.get(&node).is_some_and(|node| node.spec.bmc.is_some()) {
+            self.hire(node);
         }
     }
 

@@ -72,6 +72,10 @@ impl Worker {
                 job = jobs.recv() => {
                     let Some(job) = job else { return self.node };
                     if self.described().is_none() {
+                        if let Job::Probe(answer) = job {
+                            // Whoever asked may have gone away meanwhile.
+                            let _ = answer.send(Err("the node has no BMC in its description".into()));
+                        }
                         return self.node;
                     }
                     self.work(job).await;

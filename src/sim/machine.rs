@@ -20,7 +20,7 @@ use super::random::Random;
 use crate::agent::cmdline;
 use crate::boot::script::{REBOOT_PAUSE_S, RETRY_PAUSE_S, TRIES};
 use crate::fact::PowerState;
-use crate::model::{Mac, NodeId, NodeSpec};
+use crate::model::{Mac, NodeId};
 
 /// The waits of a DHCP client for an answer, in milliseconds (PXE 2.1, section 2.2.6.1).
 const DHCP_WAITS_MS: [u64; 4] = [4_000, 8_000, 16_000, 32_000];
@@ -118,7 +118,7 @@ pub(super) struct Machine {
 
 impl Machine {
     /// A machine without power.
-    pub(super) fn new(node: usize, id: NodeId, spec: &NodeSpec, seed: u64) -> Self {
+    pub(super) fn new(node: usize, id: NodeId, mac: Mac, seed: u64) -> Self {
         let mut random = Random::new(seed, 1_000 + node as u64);
         let kind = match random.between(1, 100) {
             1..=35 => Kind::Bios,
@@ -134,7 +134,7 @@ impl Machine {
             armed: false,
             changed: true,
             acknowledged: Vec::new(),
-            mac: spec.mac,
+            mac,
             kind,
             boot_order,
             stage: Stage::Off,

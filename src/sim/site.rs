@@ -1,7 +1,6 @@
 //! The cluster that is simulated: one network, one cake, and as many nodes as asked for, described as an operator would and
 //! applied by the same comparison as `bootes apply`.
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -14,9 +13,10 @@ use crate::boot::script::BootSettings;
 use crate::model::cluster::PrefixError;
 use crate::model::ids::NameError;
 use crate::model::{
-    BmcDriver, BmcSpec, CakeSpec, Digest, ImagePin, Mac, Name, NetworkSpec, NodeId, NodeSpec, Prefix, Sealed,
+    BmcDriver, BmcTemplate, CakeSpec, Digest, ImagePin, Mac, Name, NetworkSpec, NodeId, Prefix, Sealed, Template,
 };
 use crate::plan::Description;
+use crate::plan::resolve::NodeDescription;
 
 /// The appliance's address.
 pub(super) const APPLIANCE: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 1);
@@ -57,34 +57,34 @@ pub(super) fn description(nodes: usize, seed: u64) -> Result<Description, SiteEr
         let id = NodeId(uuid::Builder::from_random_bytes(random.bytes()).into_uuid());
         let number = u32::try_from(index).unwrap_or(u32::MAX);
         let [_, high, middle, low] = (number + 256).to_be_bytes();
-        let spec = NodeSpec {
+        let spec = NodeDescription {
             name: format!("n{}", index + 1).parse()?,
-            network: network.clone(),
             mac: Mac([0x02, 0x64, 0, high, middle, low]),
             ip: Ipv4Addr::new(10, 64, middle, low),
-            cake: Some(cake.clone()),
-            bmc: Some(BmcSpec {
-                driver: BmcDriver::Ipmi,
-                address: SocketAddr::from(([10, 65, middle, low], 623)),
-                user: "admin".to_owned(),
-                password: Sealed(Vec::new()),
-            }),
-            labels: BTreeMap::new(),
+            bmc: Some(SocketAddr::from(([10, 65, middle, low], 623))),
             pool: None,
-            arch: None,
-            platform: None,
-            parents: Vec::new(),
-            variables: BTreeMap::new(),
-            own: Box::default(),
+            own: Template::default(),
         };
         specs.push((id, spec));
     }
+    let defaults = Template {
+        network: Some(network.clone()),
+        cake: Some(cake.clone()),
+        bmc: Some(BmcTemplate {
+            driver: Some(BmcDriver::Ipmi),
+            user: Some("admin".to_owned()),
+            password: Some(Sealed(Vec::new())),
+        }),
+        ..Template::default()
+    };
     let network = NetworkSpec { name: network, subnet, router: Some(APPLIANCE), dns: vec![APPLIANCE], lease_s: 86_400 };
     Ok(Description {
         cluster: Some("sim".parse()?),
         networks: vec![network],
         cakes: vec![CakeSpec { name: cake, images }],
+        defaults: Some(defaults),
         nodes: specs,
+        ..Description::default()
     })
 }
 

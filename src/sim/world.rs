@@ -62,7 +62,7 @@ impl World {
         let machines = nodes.iter().enumerate();
         Ok(World {
             hub: Hub::new(options.nodes, options.seed, options.faults.clone()),
-            machines: machines.map(|(node, (id, spec))| Machine::new(node, *id, spec, options.seed)).collect(),
+            machines: machines.map(|(node, (id, spec))| Machine::new(node, *id, spec.mac, options.seed)).collect(),
             checker: Checker::new(&known, cake, disruptive, appliance.retry_budget()),
             appliance,
             script: options.script.clone(),

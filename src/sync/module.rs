@@ -1,6 +1,7 @@
 //! The agents' module: binds the port, takes connections, and hands steps and desired state to the nodes' sessions.
 //!
 //! Invariants: a step for a node without a session fails at once, unless the node has just joined and is about to connect;
+//! a node that is removed has no session any more;
 //! a change of what is desired reaches every session that
 //! it is about, the newest value at least. Nothing here waits for a single node.
 //! Deliberately absent: what agents do with it.
@@ -208,12 +209,20 @@ async fn tell_desired(parent: Arc<Parent>, mut state: StateReader) {
             () = parent.shutdown.cancelled() => return,
         }
         let fresh = state.0.borrow_and_update().clone();
-        let changed: Vec<NodeId> = if fresh.cakes.ptr_eq(&known.cakes) {
-            known.nodes.diff(&fresh.nodes).filter_map(|item| touched(&item)).collect()
-        } else {
+        let (mut changed, mut gone) = (Vec::new(), Vec::new());
+        for item in known.nodes.diff(&fresh.nodes) {
+            match item {
+                NodeChange::Remove(id, _) => gone.push(*id),
+                item => changed.extend(touched(&item)),
+            }
+        }
+        for id in gone {
+            parent.tasks.spawn(dismiss(Arc::clone(&parent), id));
+        }
+        if !fresh.cakes.ptr_eq(&known.cakes) {
             // Only a cake knows the order of its images.
-            parent.registry.nodes()
-        };
+            changed = parent.registry.nodes();
+        }
         for id in changed {
             if let Some(node) = fresh.node(id) {
                 parent.registry.desire(id, || desired_of(&fresh, node));
@@ -221,6 +230,14 @@ async fn tell_desired(parent: Arc<Parent>, mut state: StateReader) {
         }
         known = fresh;
     }
+}
+
+/// Ends the session of a node that is none any more. What runs there is left alone: its agent is only not let in again.
+async fn dismiss(parent: Arc<Parent>, node: NodeId) {
+    let _turn = parent.registry.turn(node).await;
+    parent.registry.withdraw(node);
+    parent.registry.evict(node).await;
+    tracing::info!(%node, "a node was removed; its agent is not let in any more");
 }
 
 type NodeChange<'a, 'b> = imbl::ordmap::DiffItem<'a, 'b, NodeId, Arc<crate::state::Node>>;

@@ -5,13 +5,15 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 use bootes::model::{
-    BmcSpec, CakeSpec, Digest, FactSeq, ImagePin, Moment, NodeId, NodeSet, NodeSpec, Place, Role, Sealed, UnixMs,
+    BmcTemplate, CakeSpec, Digest, FactSeq, ImagePin, Moment, NodeId, NodeSet, Place, Role, Sealed, Template, UnixMs,
+    VarPath,
 };
+use bootes::plan::resolve::NodeDescription;
 use bootes::plan::{Description, Planner, diff, why};
 use bootes::port::access::{CertificateDocument, CreatedToken, TokenDocument};
+use bootes::port::describe::{ApplyRequest, CreateRequest, NodeDetail, ValueDocument, VariableState};
 use bootes::port::document::{
-    Accepted, ApplyAnswer, ApplyRequest, EventDocument, Items, MachineDocument, ModuleDocument, NodeDocument,
-    PowerDocument, Problem,
+    Accepted, ApplyAnswer, EventDocument, Items, MachineDocument, ModuleDocument, NodeDocument, PowerDocument, Problem,
 };
 use bootes::port::history::{DiffDocument, PastNodes, PlaceDocument};
 use bootes::port::many::{Part, TimelinesDocument, WhyDocument};
@@ -21,7 +23,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -84,7 +86,7 @@ async fn answer(cluster: &Cluster, noted: &Mutex<Vec<String>>, request: Request<
     let query: Vec<(String, String)> = parts.uri.query().unwrap_or_default().split('&').filter_map(pair).collect();
     let get = |key: &str| query.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
     let kind = if target.starts_with("/api/v1/events/follow") { "application/x-ndjson" } else { "application/json" };
-    let (status, text) = match route(cluster, parts.uri.path(), &get, &body) {
+    let (status, text) = match route(cluster, &parts.method, parts.uri.path(), &get, &body) {
         Ok(text) => (200, text),
         Err(problem) => (problem.status, serde_json::to_string(&problem).unwrap()),
     };
@@ -95,7 +97,8 @@ async fn answer(cluster: &Cluster, noted: &Mutex<Vec<String>>, request: Request<
 
 fn pair(word: &str) -> Option<(String, String)> {
     let (name, value) = word.split_once('=')?;
-    let plain = value.replace("%5B", "[").replace("%5D", "]").replace("%2C", ",").replace("%3A", ":");
+    let plain =
+        value.replace("%5B", "[").replace("%5D", "]").replace("%2C", ",").replace("%3A", ":").replace("%3D", "=");
     Some((name.to_owned(), plain))
 }
 
@@ -104,7 +107,7 @@ fn text(document: &impl Serialize) -> Result<String, Problem> {
 }
 
 fn problem(status: u16, kind: &str, detail: String) -> Problem {
-    Problem { kind: format!("urn:bootes:problem:{kind}"), title: kind.to_owned(), status, detail }
+    Problem { kind: format!("urn:bootes:problem:{kind}"), title: kind.to_owned(), status, detail, current: None }
 }
 
 /// The state as it was, folded from the journal.
@@ -152,6 +155,7 @@ fn nodes_of(state: &State, set: Option<&str>) -> Result<Vec<Arc<Node>>, Problem>
 
 fn route<'a>(
     cluster: &Cluster,
+    method: &Method,
     path: &str,
     get: &impl Fn(&str) -> Option<&'a str>,
     body: &[u8],
@@ -165,6 +169,18 @@ fn route<'a>(
     };
     let part = || get("only").map_or(Part::Both, |word| word.parse().unwrap());
     match path {
+        "/api/v1/nodes" if *method == Method::DELETE => {
+            let nodes = nodes(cluster, get("nodes"))?;
+            let names = NodeSet::fold(nodes.iter().map(|node| node.spec.name.as_str()));
+            text(&Accepted { nodes: names, count: nodes.len(), seq: FactSeq(state.seq.0 + nodes.len() as u64) })
+        }
+        "/api/v1/nodes" if *method == Method::POST => {
+            let CreateRequest { items } = serde_json::from_slice(body).unwrap();
+            let request = ApplyRequest { nodes: items, ..ApplyRequest::default() };
+            let (changes, _) =
+                diff(state, &description(request)).map_err(|error| problem(422, "invalid", error.to_string()))?;
+            text(&ApplyAnswer { changes, applied: true })
+        }
         "/api/v1/version" => text(&json!({ "version": "0.1.0" })),
         "/api/v1/nodes" if get("at").is_some() => {
             let past = past(cluster, get("at"))?;
@@ -242,6 +258,16 @@ fn route<'a>(
             accepted()
         }
         "/api/v1/power" | "/api/v1/release" => accepted(),
+        "/api/v1/values" => {
+            let path: VarPath = get("path").unwrap().parse().unwrap();
+            let value = |node: &Arc<Node>| ValueDocument {
+                node: node.spec.name.clone(),
+                id: node.id,
+                path: path.clone(),
+                state: VariableState::new(state, node, &path),
+            };
+            text(&Items { items: nodes(cluster, get("nodes"))?.iter().map(value).collect() })
+        }
         "/api/v1/power/status" => {
             let document = |node: &Arc<Node>| {
                 let name = node.spec.name.clone();
@@ -256,7 +282,7 @@ fn route<'a>(
             text(&Items { items: nodes(cluster, asked()["nodes"].as_str())?.iter().map(document).collect() })
         }
         other => match other.strip_prefix("/api/v1/nodes/") {
-            Some(name) => text(&NodeDocument::new(nodes(cluster, Some(name))?.first().unwrap(), now)),
+            Some(name) => text(&NodeDetail::new(state, nodes(cluster, Some(name))?.first().unwrap(), now)),
             None => Err(problem(404, "no-such-path", format!("there is nothing at {other}"))),
         },
     }
@@ -360,28 +386,28 @@ fn description(request: ApplyRequest) -> Description {
         .iter()
         .map(|cake| CakeSpec { name: cake.name.clone(), images: cake.images.iter().map(pin).collect() });
     let nodes = request.nodes.into_iter().map(|node| {
-        let bmc = node.bmc.map(|bmc| BmcSpec {
-            driver: bmc.driver,
-            address: bmc.address,
-            user: bmc.user,
-            password: Sealed(bmc.password.into_bytes()),
-        });
-        let spec = NodeSpec {
-            name: node.name,
-            network: node.network,
-            mac: node.mac,
-            ip: node.ip,
-            cake: node.cake,
-            bmc,
-            labels: node.labels,
-            pool: None,
-            arch: None,
-            platform: None,
-            parents: Vec::new(),
-            variables: Default::default(),
-            own: Default::default(),
+        let (name, mac, ip, pool) = (node.name.clone(), node.mac, node.ip, node.pool.clone());
+        let bmc = node.bmc.as_ref().and_then(|bmc| bmc.address);
+        let of = node.into_template();
+        let own = Template {
+            network: of.network,
+            cake: of.cake,
+            labels: of.labels,
+            bmc: of.bmc.map(|bmc| BmcTemplate {
+                driver: bmc.driver,
+                user: bmc.user,
+                password: bmc.password.map(|text| Sealed(text.into_bytes())),
+            }),
+            ..Template::default()
         };
-        (NodeId(Uuid::from_u128(99)), spec)
+        (NodeId(Uuid::from_u128(99)), NodeDescription { name, mac, ip, bmc, pool, own })
     });
-    Description { cluster: request.cluster, networks: request.networks, cakes: cakes.collect(), nodes: nodes.collect() }
+    Description {
+        cluster: request.cluster,
+        networks: request.networks,
+        cakes: cakes.collect(),
+        nodes: nodes.collect(),
+        unnamed: request.unnamed,
+        ..Description::default()
+    }
 }

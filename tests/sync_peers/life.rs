@@ -204,3 +204,15 @@ async fn a_step_for_a_node_without_a_session_fails_at_once() {
     let outcome = |fact: &Fact| matches!(fact, Fact::Outcome(outcome) if outcome.node == node);
     assert!(appliance.journal().iter().any(|stamped| outcome(&stamped.fact)));
 }
+
+#[tokio::test]
+async fn a_removed_nodes_session_is_closed_and_its_agent_not_let_in_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let appliance = Appliance::on_loopback(dir.path()).await;
+    let (node, agent) = one_node(&appliance, &[("web", content(1))]).await;
+    appliance.until_at_goal(node).await;
+    appliance.operator(OperatorEvent::NodeRemoved { node, name: name("n1") }).await;
+    appliance.until("the node is gone", |state| state.node(node).is_none()).await;
+    appliance.until_fact("join refused: unknown node").await;
+    assert_eq!(agent.runner.stopped.load(Ordering::SeqCst), 0, "what runs there is left alone");
+}

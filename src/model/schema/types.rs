@@ -8,7 +8,7 @@ use super::{Setting, VariableSpec};
 use crate::model::limits::{ENUM_VALUES_MAX, TEXT_VALUE_BYTES_MAX};
 use crate::model::mutation::UNKNOWN;
 use crate::model::variable::parse_duration_ms;
-use crate::model::{Symbol, Value, VarPath};
+use crate::model::{Given, Symbol, Value, VarPath};
 
 /// What values a variable takes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,6 +110,26 @@ impl VarType {
             VarType::Secret => None,
         };
         value.filter(|value| self.allows(value)).ok_or_else(expected)
+    }
+
+    /// Takes a value as it was given: text as [`VarType::parse`] reads it, a number, a list or a map as it is.
+    ///
+    /// # Errors
+    /// What would be right, when it is none of this type.
+    pub fn take(&self, given: &Given) -> Result<Value, String> {
+        let value = match (self, given) {
+            (_, Given::Text(text)) => return self.parse(text),
+            (VarType::Int { .. }, Given::Int(number)) => Value::Int(*number),
+            (VarType::List { of }, Given::List(items)) => {
+                Value::List(items.iter().map(|item| of.take(item)).collect::<Result<_, _>>()?)
+            }
+            (VarType::Map { of }, Given::Map(items)) => {
+                let entry = |(key, item): (&String, &Given)| Ok((key.clone(), of.take(item)?));
+                Value::Map(items.iter().map(entry).collect::<Result<_, String>>()?)
+            }
+            _ => return Err(self.to_string()),
+        };
+        Some(value).filter(|value| self.allows(value)).ok_or_else(|| self.to_string())
     }
 
     /// Whether `value` is of this type.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::super::graph::{Graph, GraphError};
 use super::super::*;
-use super::{applied, description};
 use crate::model::schema::{Extension, Origin, Schema, Setting, VarType, VariableSpec};
 use crate::model::{NodeId, Revision, UnixMs, Value, VarPath};
+use crate::plan::diff::tests::{applied, description};
 use crate::state::{Control, Node, Observed, StateSource};
 
 fn built_in() -> Vec<Mutation> {
@@ -146,13 +146,13 @@ fn a_goal_that_nobody_may_ask_for_need_not_be_reached() {
 fn node() -> Node {
     let mut description = description();
     description.nodes.truncate(1);
-    let bmc = crate::model::BmcSpec {
-        driver: crate::model::BmcDriver::Ipmi,
-        address: std::net::SocketAddr::from(([10, 0, 1, 1], 623)),
-        user: "admin".into(),
-        password: crate::model::Sealed(vec![]),
-    };
-    description.nodes[0].1.bmc = Some(bmc);
+    let said = &mut description.nodes[0].1;
+    said.bmc = Some(std::net::SocketAddr::from(([10, 0, 1, 1], 623)));
+    said.own.bmc = Some(crate::model::BmcTemplate {
+        driver: Some(crate::model::BmcDriver::Ipmi),
+        user: Some("admin".into()),
+        password: Some(crate::model::Sealed(vec![])),
+    });
     let state = applied(&description);
     state.nodes.values().next().unwrap().as_ref().clone()
 }

@@ -332,3 +332,15 @@ proptest! {
         prop_assert_eq!(acked, promised);
     }
 }
+
+#[test]
+fn a_node_that_is_removed_is_answered_no_more() {
+    let mut state = state();
+    let request = request(1, &[]);
+    assert!(matches!(event(&reply(&state, &request, &link(), &services())), DhcpEvent::Offered { .. }));
+    let removed = OperatorEvent::NodeRemoved { node: NodeId(Uuid::from_u128(1)), name: "n1".parse().expect("a name") };
+    let fact = Fact::Operator(OperatorFact::from(removed));
+    state.apply(&Stamped { seq: FactSeq(3), at: UnixMs(1), fact });
+    let answered = reply(&state, &request, &link(), &services());
+    assert_eq!(event(&answered), DhcpEvent::Ignored { reason: DhcpRefusal::UnknownMachine });
+}

@@ -1,0 +1,164 @@
+//! The keys of cluster.toml.
+//!
+//! What may be said by the defaults, a pool or a node is one list of keys, so that the three cannot drift apart.
+#![allow(missing_docs)]
+
+use super::Fallback::{Else, Number, Required};
+use super::{Key, Kind, Section, key};
+
+pub const CLUSTER: Key =
+    key("cluster", Kind::Table(&CLUSTER_SECTION), Else("the name is left as it is"), "the cluster");
+pub const EXTENSION: Key =
+    key("extension", Kind::Tables(&EXTENSION_SECTION), Else("none"), "variables of your own, in named sets");
+pub const NETWORK: Key = key("network", Kind::Tables(&NETWORK_SECTION), Else("none"), "networks to boot from");
+pub const CAKE: Key = key("cake", Kind::Tables(&CAKE_SECTION), Else("none"), "stacks of images that nodes run");
+pub const DEFAULTS: Key = key(
+    "defaults",
+    Kind::Table(&DEFAULTS_SECTION),
+    Else("they are left as they are"),
+    "what holds for every node whose pool or own table does not say otherwise",
+);
+pub const POOL: Key = key(
+    "pool",
+    Kind::Tables(&POOL_SECTION),
+    Else("none"),
+    "sets of nodes with much in common; what a pool says stands before the defaults",
+);
+pub const NODE: Key =
+    key("node", Kind::Tables(&NODE_SECTION), Else("none"), "nodes; what a node says stands before its pool");
+
+pub const CLUSTER_NAME: Key = key("name", Kind::Name, Required, "the cluster's name");
+
+pub const EXTENSION_NAME: Key = key("name", Kind::Name, Required, "the extension's name");
+pub const DOC: Key = key("doc", Kind::Text, Else("none"), "what it is for, in one sentence");
+pub const VARIABLE: Key = key("variable", Kind::Tables(&VARIABLE_SECTION), Else("none"), "its variables");
+pub const VARIABLE_PATH: Key = key(
+    "path",
+    Kind::Text,
+    Required,
+    "lower-case words joined by dots, as in site.rack; one word but the first may be a placeholder such as <name>",
+);
+/// The types that a variable may have.
+pub const TYPES: &[&str] = &["enum", "int", "text", "ip", "mac", "uuid", "digest", "duration", "list", "map", "secret"];
+/// The types that a list or a map may be of.
+pub const PLAIN_TYPES: &[&str] = &["enum", "int", "text", "ip", "mac", "uuid", "digest", "duration"];
+/// How a variable may be set.
+pub const SETTINGS: &[&str] = &["config", "goal", "observed"];
+pub const TYPE: Key = key("type", Kind::Choice(TYPES), Required, "its type");
+pub const VALUES: Key = key("values", Kind::Texts, Else("none"), "the values of an enum, or of a list or map of enums");
+pub const OF: Key = key("of", Kind::Choice(PLAIN_TYPES), Else("none"), "the type of what is in a list or a map");
+pub const MIN: Key = key("min", Kind::Integer, Else("no bound"), "the least value of an int");
+pub const MAX: Key = key("max", Kind::Integer, Else("no bound"), "the greatest value of an int");
+pub const SET: Key = key(
+    "set",
+    Kind::Choice(SETTINGS),
+    super::Fallback::Text("config"),
+    "config: a setting that modules and agents read; goal: the planner looks for a way to it; observed: it is only seen",
+);
+pub const GOALS: Key =
+    key("goals", Kind::Texts, Else("all of its values"), "the values of an enum that operators may ask for");
+pub const DEFAULT: Key =
+    key("default", Kind::Any, Else("nothing is wanted of it"), "what is wanted where nothing else says so");
+pub const KNOWN_WHILE: Key = key(
+    "known_while",
+    Kind::Table(&KNOWN_WHILE_SECTION),
+    Else("it is always kept"),
+    "while what it is known: it is forgotten when the other variable has another value",
+);
+pub const OTHER: Key = key("variable", Kind::Text, Required, "the other variable");
+pub const ANY_OF: Key = key("any_of", Kind::Texts, Required, "its values");
+
+pub const NETWORK_NAME: Key = key("name", Kind::Name, Required, "the network's name");
+pub const SUBNET: Key = key("subnet", Kind::Prefix, Required, "its addresses");
+pub const ROUTER: Key = key("router", Kind::Ip, Else("none"), "the default router told to machines");
+pub const DNS: Key = key("dns", Kind::Ips, Else("none"), "name servers told to machines");
+pub const LEASE_S: Key =
+    key("lease_s", Kind::Number { min: 60, max: 31_536_000 }, Number(3_600), "how long a lease is valid, in seconds");
+pub const CAKE_NAME: Key = key("name", Kind::Name, Required, "the cake's name");
+pub const CAKE_IMAGES: Key =
+    key("images", Kind::Names, Required, "its images by name, in the order in which they are started");
+
+pub const POOL_NAME: Key = key("name", Kind::Name, Required, "the pool's name");
+pub const NAMES: Key = key("names", Kind::NodeSet, Required, "the nodes; `name` means the same");
+pub const NAME: Key = key("name", Kind::NodeSet, Else("see `names`"), "another spelling of `names`");
+pub const NODE_POOL: Key = key("pool", Kind::Name, Else("none"), "the pool that they belong to");
+pub const MAC: Key = key(
+    "mac",
+    Kind::Pattern("\"52:54:00:b0:07:[01-03]\""),
+    Required,
+    "hardware addresses of the interfaces that they boot from, one for each node",
+);
+pub const IP: Key = key("ip", Kind::Pattern("\"10.77.0.[11-13]\""), Required, "fixed addresses, one for each node");
+
+const SAID_WIDER: super::Fallback = Else("what a wider table says");
+pub const NODE_NETWORK: Key =
+    key("network", Kind::Name, SAID_WIDER, "the network that they boot from; somebody must say it");
+pub const NODE_CAKE: Key =
+    key("cake", Kind::Name, Else("what a wider table says; else layer 0 only"), "the cake that they run");
+pub const ARCH: Key = key("arch", Kind::Text, SAID_WIDER, "their processor architecture, as in x86_64");
+pub const PLATFORM: Key = key("platform", Kind::Text, SAID_WIDER, "what kind of machine they are, in your own words");
+pub const PARENTS: Key = key(
+    "parents",
+    Kind::Names,
+    Else("what a wider table says; else the appliance"),
+    "nodes that may be their parent in the tree, in order of preference",
+);
+pub const LABELS: Key = key("labels", Kind::Labels, Else("none"), "free labels; they add to those of wider tables");
+pub const VALUES_SET: Key =
+    key("set", Kind::Settings, Else("none"), "what is wanted of variables; they add to those of wider tables");
+pub const BMC: Key = key("bmc", Kind::Table(&BMC_SECTION), Else("power is left to a human"), "their power control");
+pub const DEFAULTS_BMC: Key =
+    key("bmc", Kind::Table(&DEFAULTS_BMC_SECTION), Else("each pool or node says it"), "what BMCs have in common");
+pub const POOL_BMC: Key =
+    key("bmc", Kind::Table(&POOL_BMC_SECTION), Else("the defaults or each node say it"), "what BMCs have in common");
+pub const DRIVER: Key = key("driver", Kind::Choice(&["ipmi"]), SAID_WIDER, "the protocol; somebody must say it");
+pub const ADDRESS: Key = key(
+    "address",
+    Kind::Pattern("\"10.77.0.[101-103]\""),
+    Required,
+    "addresses, one for each node; a port may follow, else it is 623",
+);
+pub const USER: Key = key("user", Kind::TextOrTexts, SAID_WIDER, "the account; somebody must say it");
+pub const PASSWORD: Key = key(
+    "password",
+    Kind::TextOrTexts,
+    SAID_WIDER,
+    "its password; it is stored encrypted and never shown; somebody must say it",
+);
+
+static CLUSTER_SECTION: Section = Section { title: "[cluster]", prefix: "cluster", keys: &[CLUSTER_NAME] };
+static EXTENSION_SECTION: Section =
+    Section { title: "[[extension]]", prefix: "extension", keys: &[EXTENSION_NAME, DOC, VARIABLE] };
+static VARIABLE_SECTION: Section = Section {
+    title: "[[extension.variable]]",
+    prefix: "variable",
+    keys: &[VARIABLE_PATH, DOC, TYPE, VALUES, OF, MIN, MAX, SET, GOALS, DEFAULT, KNOWN_WHILE],
+};
+static KNOWN_WHILE_SECTION: Section =
+    Section { title: "[extension.variable.known_while]", prefix: "known_while", keys: &[OTHER, ANY_OF] };
+static NETWORK_SECTION: Section =
+    Section { title: "[[network]]", prefix: "network", keys: &[NETWORK_NAME, SUBNET, ROUTER, DNS, LEASE_S] };
+static CAKE_SECTION: Section = Section { title: "[[cake]]", prefix: "cake", keys: &[CAKE_NAME, CAKE_IMAGES] };
+static DEFAULTS_SECTION: Section = Section {
+    title: "[defaults]",
+    prefix: "defaults",
+    keys: &[NODE_NETWORK, NODE_CAKE, ARCH, PLATFORM, PARENTS, LABELS, VALUES_SET, DEFAULTS_BMC],
+};
+static POOL_SECTION: Section = Section {
+    title: "[[pool]]",
+    prefix: "pool",
+    keys: &[POOL_NAME, NODE_NETWORK, NODE_CAKE, ARCH, PLATFORM, PARENTS, LABELS, VALUES_SET, POOL_BMC],
+};
+static NODE_SECTION: Section = Section {
+    title: "[[node]]",
+    prefix: "node",
+    keys: &[NAMES, NAME, NODE_POOL, NODE_NETWORK, MAC, IP, NODE_CAKE, ARCH, PLATFORM, PARENTS, LABELS, VALUES_SET, BMC],
+};
+static BMC_SECTION: Section = Section { title: "[node.bmc]", prefix: "bmc", keys: &[DRIVER, ADDRESS, USER, PASSWORD] };
+static DEFAULTS_BMC_SECTION: Section =
+    Section { title: "[defaults.bmc]", prefix: "bmc", keys: &[DRIVER, USER, PASSWORD] };
+static POOL_BMC_SECTION: Section = Section { title: "[pool.bmc]", prefix: "bmc", keys: &[DRIVER, USER, PASSWORD] };
+
+/// All of it.
+pub static ROOT: Section =
+    Section { title: "cluster.toml", prefix: "", keys: &[CLUSTER, EXTENSION, NETWORK, CAKE, DEFAULTS, POOL, NODE] };

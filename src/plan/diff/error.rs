@@ -1,0 +1,133 @@
+//! What makes a description impossible: it contradicts itself, or the state.
+
+use std::net::Ipv4Addr;
+
+use thiserror::Error;
+
+use super::super::resolve::Unsaid;
+use super::Described;
+use crate::model::limits::{IMAGES_PER_CAKE_MAX, NODES_MAX, POOLS_MAX, VARIABLES_PER_NODE_MAX};
+use crate::model::schema::ExtensionError;
+use crate::model::{Name, VarError, VarPath};
+
+/// Why a description cannot be applied.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ApplyError {
+    /// Something refers to what is not described.
+    #[error("{of}: there is no {what} '{name}'; describe it, or correct the name")]
+    Missing {
+        /// `node n1`, `pool gpu` or `the cluster's defaults`.
+        of: String,
+        /// What kind of thing.
+        what: Described,
+        /// The name.
+        name: Name,
+    },
+    /// Something to be removed is still referred to.
+    #[error("{what} {name} cannot be removed: {by} still needs it; change that in the same file, or before")]
+    InUse {
+        /// What kind of thing.
+        what: Described,
+        /// Its name.
+        name: Name,
+        /// Who needs it.
+        by: String,
+    },
+    /// A description without a node would remove all of them.
+    #[error(
+        "the description names no node, and what it does not name is to be removed: that would be all {nodes} nodes; remove them with 'bootes delete node' if that is what you want"
+    )]
+    WouldRemoveAll {
+        /// How many there are.
+        nodes: usize,
+    },
+    /// Two things of a kind with one name.
+    #[error("{what} {name} is described twice; remove one of the two")]
+    Twice {
+        /// What kind of thing.
+        what: Described,
+        /// The name.
+        name: Name,
+    },
+    /// Nobody says what a node needs.
+    #[error(transparent)]
+    Unsaid(#[from] Unsaid),
+    /// A node that is its own parent.
+    #[error("node {node} is among its own parents; remove it from them")]
+    OwnParent {
+        /// The node.
+        node: Name,
+    },
+    /// Two nodes share what must be one node's alone.
+    #[error("nodes {first} and {second} both have the {what} {value}; each node needs its own")]
+    Shared {
+        /// One node.
+        first: Name,
+        /// The other.
+        second: Name,
+        /// `MAC` or `address`.
+        what: &'static str,
+        /// The value.
+        value: String,
+    },
+    /// The address is not one of the network's.
+    #[error("node {node}: {ip} is not a machine's address in network {network} ({subnet})")]
+    NotInNetwork {
+        /// The node.
+        node: Name,
+        /// The address.
+        ip: Ipv4Addr,
+        /// The network.
+        network: Name,
+        /// Its addresses.
+        subnet: String,
+    },
+    /// A value that its variable cannot have.
+    #[error("{of}: {source}")]
+    Variable {
+        /// `node n1`, `pool gpu` or `the cluster's defaults`.
+        of: String,
+        /// What is wrong.
+        #[source]
+        source: VarError,
+    },
+    /// A variable that follows from the cake.
+    #[error("{of}: {path} follows from the node's cake; name a cake instead, or ask for it by hand with 'bootes set'")]
+    FollowsCake {
+        /// `node n1`, `pool gpu` or `the cluster's defaults`.
+        of: String,
+        /// The variable.
+        path: VarPath,
+    },
+    /// An extension that cannot be.
+    #[error(transparent)]
+    Extension(#[from] ExtensionError),
+    /// Too many images.
+    #[error("cake {cake} has {images} images; a cake may have {IMAGES_PER_CAKE_MAX}")]
+    TooManyImages {
+        /// The cake.
+        cake: Name,
+        /// How many.
+        images: usize,
+    },
+    /// Too many nodes.
+    #[error("the cluster would have {nodes} nodes; one appliance takes {NODES_MAX}")]
+    TooManyNodes {
+        /// How many.
+        nodes: usize,
+    },
+    /// Too many pools.
+    #[error("the cluster would have {pools} pools; there may be {POOLS_MAX}")]
+    TooManyPools {
+        /// How many.
+        pools: usize,
+    },
+    /// Too many variables.
+    #[error("node {node} would have values for {variables} variables; it may have {VARIABLES_PER_NODE_MAX}")]
+    TooManyVariables {
+        /// The node.
+        node: Name,
+        /// How many.
+        variables: usize,
+    },
+}
