@@ -59,6 +59,7 @@ fn bench() -> &'static Bench {
             ("short", "echo one; echo two >&2; sleep 2; exit 3"),
             ("long", "echo ready; exec /bin/busybox sleep 1000"),
             ("brief", "exit 9"),
+            ("working", "/bin/busybox touch /run/bootes/busy && exec /bin/busybox sleep 1000"),
         ] {
             let file = tree.join(name);
             fs::write(&file, format!("#!/bin/busybox sh\nalias sleep='/bin/busybox sleep'\n{script}\n")).unwrap();
@@ -101,6 +102,7 @@ struct Stand {
     runner: ContainerRunner,
     lines: Lines,
     folder: PathBuf,
+    said: PathBuf,
 }
 
 impl Stand {
@@ -120,15 +122,17 @@ impl Stand {
         );
         let arguments = cmdline::parse(&line).unwrap().arguments;
         let (lines, folder) = (Lines::default(), bench.home.path().join(what));
-        let places = Places { folder: folder.clone(), program: PathBuf::from(env!("CARGO_BIN_EXE_bootes")) };
+        let (said, program) = (bench.home.path().join("said"), PathBuf::from(env!("CARGO_BIN_EXE_bootes")));
+        let places = Places { folder: folder.clone(), said: said.clone(), program };
         let runner = ContainerRunner::new(&arguments, bench.reaper.clone(), lines.clone(), places);
-        Stand { name, image, runner, lines, folder }
+        Stand { name, image, runner, lines, folder, said }
     }
 
     fn assert_nothing_left(&self) {
         let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
         assert_eq!(mountinfo::at_and_below(&table, &self.folder), Vec::<PathBuf>::new());
         assert!(!self.folder.join(self.name.as_str()).exists());
+        assert!(!self.said.join(self.name.as_str()).exists());
         assert!(!cgroup2().unwrap_or(PathBuf::from("/none")).join("bootes").join(self.name.as_str()).exists());
     }
 }
@@ -160,6 +164,17 @@ fn an_image_that_runs_is_stopped_and_can_be_run_again() {
             run.stop().await.unwrap();
             stand.assert_nothing_left();
         }
+    });
+}
+
+#[test]
+fn what_an_image_says_in_its_folder_is_seen_from_outside_and_ends_with_it() {
+    let stand = Stand::new("working", "/bin/working", HealthCheck::Alive);
+    bench().runtime.block_on(async {
+        let mut run = stand.runner.activate(stand.name.clone(), stand.image, CancellationToken::new()).await.unwrap();
+        assert!(stand.said.join(stand.name.as_str()).join("busy").exists());
+        run.stop().await.unwrap();
+        stand.assert_nothing_left();
     });
 }
 

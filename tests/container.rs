@@ -279,6 +279,9 @@ fn what_fails_inside_names_its_step_and_leaves_nothing() {
     assert!(matches!(refused, Err(ContainerError::Setup { step: SetupStep::PivotRoot, .. })), "{refused:?}");
     let silent = Container::start(Path::new("/bin/true"), &spec);
     assert!(matches!(silent, Err(ContainerError::Died { .. } | ContainerError::System { .. })), "{silent:?}");
+    let unshared = ContainerSpec { says_in: Some("/nonexistent/folder".into()), ..spec.clone() };
+    let refused = Container::start(Path::new(PROGRAM), &unshared);
+    assert!(matches!(refused, Err(ContainerError::Setup { step: SetupStep::ShareFolder, .. })), "{refused:?}");
     let invalid = ContainerSpec { root: "relative".into(), ..spec };
     assert!(matches!(Container::start(Path::new(PROGRAM), &invalid), Err(ContainerError::Spec { .. })));
     mounted.unmount().unwrap();

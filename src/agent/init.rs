@@ -3,6 +3,7 @@
 //! Invariants: it never returns and never exits; one thread runs everything that waits, and a few more what blocks.
 //! Deliberately absent: every step of its own; see `start` and `link`.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::link::{self, Agent};
 use super::power::{self, Request};
 use super::runner::{ContainerRunner, Places};
 use super::start::{self, Started};
-use super::{modules, rootfs};
+use super::{modules, rootfs, surroundings};
 
 /// Threads for what blocks: mounting and starting images, a few at a time.
 const BLOCKING_THREADS_MAX: usize = 4;
@@ -54,13 +55,14 @@ pub fn main(arguments: &[String]) -> ! {
 
 async fn live(root: rootfs::Root) -> ! {
     let started = start::start(root).await.unwrap_or_else(|error| power::last_words(&chain(&error)));
-    let Started { arguments, hardware, reaper, console, mut requests, .. } = started;
+    let Started { arguments, hardware, interface, reaper, console, mut requests, .. } = started;
     let lines = Lines::default();
     tokio::spawn(forward(console, lines.clone()));
     tokio::spawn(watch_memory());
     let runner = Arc::new(ContainerRunner::new(&arguments, reaper, lines.clone(), Places::default()));
+    let seen = surroundings::start(interface.address.address, Path::new("/")).await;
     let stop = CancellationToken::new();
-    let agent = link::run(Agent { arguments, hardware, runner, lines, stop: stop.clone() });
+    let agent = link::run(Agent { arguments, hardware, runner, lines, seen, stop: stop.clone() });
     let mut agent = std::pin::pin!(agent);
     let request = tokio::select! {
         ended = &mut agent => match ended {

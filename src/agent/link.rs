@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,7 @@ use super::cmdline::BootArguments;
 use super::image::Runner;
 use super::join::{Connector, REFUSED_PAUSE, is_final, refusal_text};
 use super::lines::Lines;
+use super::surroundings::{self, Seen};
 use super::tasks::{Tasks, Word};
 use crate::model::hardware::Hardware;
 use crate::sync::codec::{ChildMessage, Frames, ParentMessage, WireRefusal};
@@ -52,6 +54,8 @@ pub struct Agent<R: Runner> {
     pub runner: Arc<R>,
     /// Lines for the parent.
     pub lines: Lines,
+    /// The network as it is, and whether the node is busy.
+    pub seen: watch::Receiver<Seen>,
     /// Cancelled when this machine is asked to end.
     pub stop: CancellationToken,
 }
@@ -71,6 +75,7 @@ struct Life<R: Runner> {
     observed: Ledger,
     hardware: Hardware,
     lines: Lines,
+    seen: watch::Receiver<Seen>,
     stop: CancellationToken,
     node: [u8; 16],
     born: Instant,
@@ -81,11 +86,11 @@ struct Life<R: Runner> {
 /// # Errors
 /// When no key can be made.
 pub async fn run<R: Runner>(agent: Agent<R>) -> Result<(), IdentityError> {
-    let Agent { arguments, hardware, runner, lines, stop } = agent;
+    let Agent { arguments, hardware, runner, lines, seen, stop } = agent;
     let mut connector = Connector::new(&arguments)?;
     let node = *connector.node().0.as_bytes();
     let (tasks, observed) = (Tasks::new(runner), Ledger::default());
-    let mut life = Life { tasks, observed, hardware, lines, stop: stop.clone(), node, born: Instant::now() };
+    let mut life = Life { tasks, observed, hardware, lines, seen, stop: stop.clone(), node, born: Instant::now() };
     loop {
         let connected = life.meanwhile(connector.connect()).await;
         let Some((stream, parent)) = connected else { break };
@@ -160,6 +165,7 @@ impl<R: Runner> Life<R> {
     async fn session(&mut self, stream: TlsStream<TcpStream>, parent: SocketAddr) -> End {
         let mut link: Link<ParentMessage, ChildMessage> =
             Link::new(stream, Frames::new(crate::model::limits::SYNC_FRAME_BYTES_MAX), WRITE_LIMIT);
+        surroundings::tell(&self.seen.borrow_and_update(), &mut self.observed);
         let mut session = ChildSession::new(self.node, std::mem::take(&mut self.observed), self.now_ms());
         let end = self.converse(&mut link, &mut session, parent).await;
         for message in session.take_outgoing() {
@@ -224,6 +230,9 @@ impl<R: Runner> Life<R> {
                     if let Some(end) = speak(word, session) {
                         return end;
                     }
+                }
+                Ok(()) = self.seen.changed() => {
+                    surroundings::tell(&self.seen.borrow_and_update(), session.observed_mut());
                 }
                 () = stop.cancelled(), if !stopping => {
                     stopping = true;

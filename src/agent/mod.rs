@@ -26,4 +26,5 @@ pub mod reaper;
 pub mod rootfs;
 pub mod runner;
 pub mod start;
+pub mod surroundings;
 pub mod tasks;

@@ -55,6 +55,7 @@ pub const MOUNTS: &[Mount] = &[
     mount("devpts", "/dev/pts", TERMINALS, "mode=0620,gid=5,ptmxmode=0666", Need::Optional),
     mount("tmpfs", "/dev/shm", SCRATCH, "mode=1777,size=25%", Need::Optional),
     mount("tmpfs", "/run", SCRATCH, "mode=0755,size=25%", Need::Required),
+    mount("tmpfs", "/run/bootes/said", STRICT, "mode=0755,size=1m,nr_inodes=4k", Need::Optional),
     mount("tmpfs", "/tmp", SCRATCH, "mode=1777,size=25%", Need::Required),
     mount("cgroup2", "/sys/fs/cgroup", STRICT, "nsdelegate", Need::Optional),
     mount("efivarfs", "/sys/firmware/efi/efivars", STRICT.union(MsFlags::MS_RDONLY), "", Need::Optional),

@@ -21,6 +21,7 @@ use super::cmdline::{BootArguments, InterfaceAddress};
 use crate::model::Mac;
 
 pub mod plan;
+pub mod report;
 use plan::{Link, Reach};
 
 #[cfg(test)]
@@ -223,7 +224,7 @@ async fn refused<T>(
     request.await.map_err(|source| NetworkError::Refused { what, interface: interface.to_owned(), source })
 }
 
-async fn links(handle: &Handle) -> Result<Vec<Link>, NetworkError> {
+pub(super) async fn links(handle: &Handle) -> Result<Vec<Link>, NetworkError> {
     let messages = handle.link().get().execute().try_collect::<Vec<_>>();
     let messages = refused("list its links", "the network", messages).await?;
     Ok(messages.iter().map(Link::from).collect())

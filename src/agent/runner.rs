@@ -24,6 +24,7 @@ use super::cmdline::BootArguments;
 use super::image::{Runner, Running};
 use super::lines::Lines;
 use super::reaper::{self, Reaper};
+use super::surroundings;
 use crate::layer::container::spec::ContainerSpec;
 use crate::layer::container::{Container, ContainerError, Exit, SELF};
 use crate::layer::fetch::{self, FetchError, Fetched};
@@ -121,13 +122,19 @@ pub enum RunError {
 pub struct Places {
     /// Where images are kept and mounted.
     pub folder: PathBuf,
+    /// Where each image has a folder in which it can say something to the agent.
+    pub said: PathBuf,
     /// The program that becomes a container's first process.
     pub program: PathBuf,
 }
 
 impl Default for Places {
     fn default() -> Self {
-        Places { folder: PathBuf::from(FOLDER), program: PathBuf::from(SELF) }
+        Places {
+            folder: PathBuf::from(FOLDER),
+            said: Path::new("/").join(surroundings::SAID),
+            program: PathBuf::from(SELF),
+        }
     }
 }
 
@@ -264,6 +271,8 @@ impl ContainerRunner {
         // The cake's name for it: the same content may be in a cake under two names.
         spec.id = image.to_string();
         spec.resolv_conf.clone_from(&self.resolv_conf);
+        make_folder(&run.said)?;
+        spec.says_in = Some(run.said.clone());
         let container = run.container.insert(self.start(&image, spec).await?);
         unless(cancel, &image, self.healthy(&image, &fetched.manifest.health, container)).await
     }
@@ -276,7 +285,8 @@ impl Runner for ContainerRunner {
     async fn activate(&self, image: Name, digest: Digest, cancel: CancellationToken) -> Result<ContainerRun, RunError> {
         let life = self.life(&image).await;
         let folder = self.places.folder.join(image.as_str());
-        let mut run = ContainerRun { image: image.clone(), folder, mounted: None, container: None, _life: life };
+        let said = self.places.said.join(image.as_str());
+        let mut run = ContainerRun { image: image.clone(), folder, said, mounted: None, container: None, _life: life };
         let result = self.bring_up(&mut run, digest, &cancel).await;
         match result {
             Ok(()) => Ok(run),
@@ -295,6 +305,7 @@ impl Runner for ContainerRunner {
 pub struct ContainerRun {
     image: Name,
     folder: PathBuf,
+    said: PathBuf,
     mounted: Option<ImageMount>,
     container: Option<Arc<Container>>,
     _life: OwnedMutexGuard<()>,
@@ -321,13 +332,17 @@ impl Running for ContainerRun {
             let unmounted = blocking(&image, move || mounted.unmount()).await?;
             unmounted.map_err(|source| RunError::Mount { image: image.clone(), source })?;
         }
-        let folder = self.folder.clone();
-        match blocking(&image, move || fs::remove_dir_all(folder)).await? {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(RunError::Folder { action: "removing", path: self.folder.clone(), source })
+        // What an image said, such as that the node is busy, ends with it.
+        for folder in [self.said.clone(), self.folder.clone()] {
+            let path = folder.clone();
+            match blocking(&image, move || fs::remove_dir_all(folder)).await? {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(RunError::Folder { action: "removing", path, source });
+                }
+                _ => {}
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 }
 

@@ -12,6 +12,10 @@ pub const NODESET_NAMES_MAX: usize = 100_000;
 pub const VARIABLES_PER_NODE_MAX: usize = 1_000;
 /// Bytes of a text value; a longer one is refused where it is parsed.
 pub const TEXT_VALUE_BYTES_MAX: usize = 4_096;
+/// Bytes of a text that an agent reports, by itself or in a list; a report with a longer one is refused.
+pub const REPORTED_TEXT_BYTES_MAX: usize = 256;
+/// Values of a list that an agent reports; a report with a longer one is refused, and an agent leaves out the rest.
+pub const REPORTED_LIST_VALUES_MAX: usize = 64;
 /// Values of an enum; a declaration with more is refused. The planner keeps a set of values in one word.
 pub const ENUM_VALUES_MAX: usize = 60;
 /// Extensions besides the built-in ones; a further one is refused.

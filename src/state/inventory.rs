@@ -34,7 +34,11 @@ pub(super) fn apply(node: &mut Node, at: UnixMs, hardware: &Hardware) {
         };
         // A name that is no part of a path, such as one with a colon, has no variables.
         set(node, at, &format!("net.{}.mac", interface.name), Some(Value::Mac(interface.mac)));
-        set(node, at, &format!("net.{}.state", interface.name), state);
+        // The report is of the start; what the agent has seen since is newer.
+        let path = format!("net.{}.state", interface.name);
+        if path.parse().is_ok_and(|path| node.see(&path).is_none()) {
+            set(node, at, &path, state);
+        }
     }
 }
 

@@ -293,6 +293,39 @@ fn a_full_report_takes_back_what_it_does_not_name() {
 }
 
 #[test]
+fn a_hardware_report_does_not_take_back_what_was_seen_of_a_link_since() {
+    use crate::model::hardware::{Carrier, Firmware, Hardware, Interface};
+    let (path, interface) = ("net.eth0.state", |carrier| Interface {
+        name: "eth0".into(),
+        mac: Mac([2; 6]),
+        driver: None,
+        speed_mbit: None,
+        carrier,
+        pci_address: None,
+    });
+    let report = |carrier| {
+        let hardware = Hardware {
+            architecture: "x86_64".into(),
+            kernel: "6.1".into(),
+            firmware: Firmware::Uefi,
+            system: Default::default(),
+            board: Default::default(),
+            bios: Default::default(),
+            processor: Default::default(),
+            memory_bytes: 1 << 30,
+            disks: vec![],
+            interfaces: vec![interface(carrier)],
+        };
+        agent(AgentEvent::Hardware { hardware: Box::new(hardware) })
+    };
+    let down = reported(Scope::Full, &[("run", "sync"), (path, "down")]);
+    let facts = [running(), vec![down, report(Carrier::Present)]].concat();
+    assert_eq!(with_node(&facts).see_symbol(&path.parse().unwrap()), Some("down"));
+    let facts = [running(), vec![report(Carrier::Present)]].concat();
+    assert_eq!(with_node(&facts).see_symbol(&path.parse().unwrap()), Some("up"), "until the agent says more");
+}
+
+#[test]
 fn a_token_is_good_for_one_join() {
     let script = Fact::File(FileFact {
         client: Ipv4Addr::new(10, 0, 0, 1).into(),

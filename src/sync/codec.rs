@@ -10,6 +10,8 @@
 //! Deliberately absent: what values mean and whether they are allowed (`facts`), sockets, TLS, and compression.
 //! Specification: the postcard wire format, version 1.
 
+use std::net::IpAddr;
+
 use bytes::{Buf, BytesMut};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -154,6 +156,25 @@ pub enum WireValue {
     Symbol(String),
     /// A SHA-256 digest.
     Digest([u8; 32]),
+    /// A whole number.
+    Int(i64),
+    /// Free text.
+    Text(String),
+    /// An IPv4 or IPv6 address.
+    Ip(IpAddr),
+    /// Values in order.
+    List(Vec<WireItem>),
+}
+
+/// A value in a list. Never a list itself: a peer could nest those deeper than the reader's stack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WireItem {
+    /// A whole number.
+    Int(i64),
+    /// Free text.
+    Text(String),
+    /// An IPv4 or IPv6 address.
+    Ip(IpAddr),
 }
 
 /// A mutation as it applies to one node.

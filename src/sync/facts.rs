@@ -1,20 +1,24 @@
 //! Between the wire and the rest of the program: reports become facts, state becomes what a child is told.
 //!
-//! Invariants: what an agent reports is taken only of the variables that are its own (`run` and `image.…`), and only with
-//! values that it can see; whatever is wrong is an error that names it, and nothing of that report is taken.
+//! Invariants: what an agent reports is taken only of the variables that are its own (`run`, `busy`, `image.…` and `net.…`
+//! but for hardware addresses, which the hardware report has), and only with values that it can see, of the type that the
+//! schema says and within the bounds of `limits`; whatever is wrong is an error that names it, and nothing of that report
+//! is taken.
 //! Deliberately absent: the wire's format (`codec`) and what follows from a fact.
 
 use std::collections::BTreeSet;
 
 use thiserror::Error;
 
-use super::codec::{Report, WireRefusal, WireScope, WireStep, WireValue};
+use super::codec::{Report, WireItem, WireRefusal, WireScope, WireStep, WireValue};
 use super::session::Variables;
 use crate::fact::{JoinRefusal, Reported, Scope, StepName};
 use crate::model::hardware::{DISKS_MAX, Hardware, INTERFACES_MAX};
-use crate::model::limits::{CONSOLE_LINE_BYTES_MAX, IMAGES_PER_CAKE_MAX, VAR_PATH_BYTES_MAX};
+use crate::model::limits::{
+    CONSOLE_LINE_BYTES_MAX, IMAGES_PER_CAKE_MAX, REPORTED_LIST_VALUES_MAX, REPORTED_TEXT_BYTES_MAX, VAR_PATH_BYTES_MAX,
+};
 use crate::model::schema::{VarError, check_value};
-use crate::model::{Digest, Name, Value, VarPath};
+use crate::model::{Digest, Name, Schema, Value, VarPath};
 use crate::state::{Node, State};
 
 /// The most bytes of a failure's text that are kept.
@@ -43,6 +47,15 @@ pub enum BadReport {
         path: VarPath,
         /// The value.
         value: String,
+    },
+    /// A value beyond its bound.
+    #[error(
+        "it reported a value for {path} that is too large or not printable: a text has at most {REPORTED_TEXT_BYTES_MAX} bytes \
+         and no control characters, a list at most {REPORTED_LIST_VALUES_MAX} values"
+    )]
+    Value {
+        /// The variable.
+        path: VarPath,
     },
     /// A step that names no image.
     #[error("it speaks of a step for the image '{image}', which is no image's name")]
@@ -73,16 +86,18 @@ pub fn reported(report: &Report) -> Result<(Scope, Vec<Reported>), BadReport> {
     };
     let variables = report.variables.iter().map(|variable| {
         let path: VarPath = cut(&variable.path, VAR_PATH_BYTES_MAX.saturating_add(1)).parse()?;
-        let value = variable.value.as_ref().map(value_from_wire);
+        let wire = variable.value.as_ref();
+        if wire.is_some_and(|value| !is_within_bounds(value)) {
+            return Err(BadReport::Value { path });
+        }
+        let value = wire.map(value_from_wire);
         match &value {
-            Some(value) => {
-                check_value(&path, value)?;
-                if !may_observe(&path, value) {
-                    return Err(BadReport::NotItsOwn { path, value: value.to_string() });
-                }
-            }
-            None if path == VarPath::run() || path.as_image().is_some() => {}
-            None => return Err(BadReport::NotItsOwn { path, value: "unknown".into() }),
+            Some(value) => check_value(&path, value)?,
+            None => drop(Schema::default().spec(&path)?),
+        }
+        if !may_observe(&path, value.as_ref()) {
+            let value = value.map_or_else(|| "unknown".to_owned(), |value| value.to_string());
+            return Err(BadReport::NotItsOwn { path, value });
         }
         Ok(Reported { path, value })
     });
@@ -94,11 +109,27 @@ pub fn reported(report: &Report) -> Result<(Scope, Vec<Reported>), BadReport> {
     Ok((scope, variables))
 }
 
-fn may_observe(path: &VarPath, value: &Value) -> bool {
-    match (path.as_image(), value.as_symbol()) {
-        (None, symbol) => *path == VarPath::run() && matches!(symbol, Some("init" | "sync")),
-        (Some(_), Some(symbol)) => matches!(symbol, "idle" | "active" | "failed"),
-        (Some(_), None) => true,
+/// Whether an agent may say this of a variable. That the value is of the variable's type is for the schema to say.
+fn may_observe(path: &VarPath, value: Option<&Value>) -> bool {
+    let symbol = value.map(Value::as_symbol);
+    match path.as_str() {
+        "run" => matches!(symbol, None | Some(Some("init" | "sync"))),
+        "busy" => true,
+        text if text.starts_with("net.") => !text.ends_with(".mac"),
+        _ => path.as_image().is_some() && matches!(symbol, None | Some(None | Some("idle" | "active" | "failed"))),
+    }
+}
+
+fn is_within_bounds(value: &WireValue) -> bool {
+    let text_is = |text: &str| text.len() <= REPORTED_TEXT_BYTES_MAX && !text.chars().any(char::is_control);
+    let item_is = |item: &WireItem| match item {
+        WireItem::Text(text) => text_is(text),
+        WireItem::Int(_) | WireItem::Ip(_) => true,
+    };
+    match value {
+        WireValue::Text(text) => text_is(text),
+        WireValue::List(items) => items.len() <= REPORTED_LIST_VALUES_MAX && items.iter().all(item_is),
+        WireValue::Symbol(_) | WireValue::Digest(_) | WireValue::Int(_) | WireValue::Ip(_) => true,
     }
 }
 
@@ -106,6 +137,17 @@ fn value_from_wire(value: &WireValue) -> Value {
     match value {
         WireValue::Symbol(text) => Value::symbol(&cut(text, VAR_PATH_BYTES_MAX)),
         WireValue::Digest(bytes) => Value::Digest(Digest::from_bytes(*bytes)),
+        WireValue::Int(number) => Value::Int(*number),
+        WireValue::Text(text) => Value::Text(text.as_str().into()),
+        WireValue::Ip(ip) => Value::Ip(*ip),
+        WireValue::List(items) => {
+            let item = |item: &WireItem| match item {
+                WireItem::Int(number) => Value::Int(*number),
+                WireItem::Text(text) => Value::Text(text.as_str().into()),
+                WireItem::Ip(ip) => Value::Ip(*ip),
+            };
+            Value::List(items.iter().map(item).collect())
+        }
     }
 }
 
@@ -204,6 +246,8 @@ fn cut(text: &str, bytes_max: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -217,6 +261,8 @@ mod tests {
     #[test]
     fn an_agent_may_report_its_own_variables_and_no_others() {
         let symbol = |text: &str| Some(WireValue::Symbol(text.into()));
+        let text = |text: &str| Some(WireValue::Text(text.into()));
+        let list = |items: &[WireItem]| Some(WireValue::List(items.to_vec()));
         for (path, value) in [
             ("run", symbol("sync")),
             ("run", symbol("init")),
@@ -224,6 +270,17 @@ mod tests {
             ("image.hello.state", symbol("failed")),
             ("image.hello.digest", Some(WireValue::Digest([7; 32]))),
             ("image.hello.digest", None),
+            ("busy", symbol("busy")),
+            ("busy", symbol("free")),
+            ("busy", None),
+            ("net.hostname", text("n17")),
+            ("net.dns", list(&[WireItem::Ip(Ipv4Addr::LOCALHOST.into())])),
+            ("net.dns", list(&[])),
+            ("net.routes", list(&[WireItem::Text("0.0.0.0/0 via 10.0.0.1".into())])),
+            ("net.eth0.state", symbol("down")),
+            ("net.eth0.ip", Some(WireValue::Ip(Ipv4Addr::LOCALHOST.into()))),
+            ("net.eth0.mtu", Some(WireValue::Int(1_500))),
+            ("net.eth0.mtu", None),
         ] {
             assert!(reported(&report_of(path, value.clone())).is_ok(), "{path} {value:?}");
         }
@@ -238,6 +295,25 @@ mod tests {
             ("image.hello.colour", symbol("idle")),
             ("Image", symbol("idle")),
             ("", None),
+            ("busy", symbol("perhaps")),
+            ("busy", text("busy")),
+            ("hardware.vendor", text("ACME")),
+            ("hardware.cpus", Some(WireValue::Int(4))),
+            ("hardware.vendor", None),
+            ("net", text("n17")),
+            ("net.colour", text("n17")),
+            ("net.colour", None),
+            ("net.hostname", symbol("n17")),
+            ("net.hostname", text(&"x".repeat(REPORTED_TEXT_BYTES_MAX + 1))),
+            ("net.hostname", text("n17\u{1b}[2J")),
+            ("net.dns", list(&[WireItem::Text("10.0.0.1".into())])),
+            ("net.dns", Some(WireValue::Ip(Ipv4Addr::LOCALHOST.into()))),
+            ("net.routes", list(&vec![WireItem::Text("x".into()); REPORTED_LIST_VALUES_MAX + 1])),
+            ("net.routes", list(&[WireItem::Text("\n".into())])),
+            ("net.eth0.mtu", Some(WireValue::Int(0))),
+            ("net.eth0.mtu", text("1500")),
+            ("net.eth0.mac", text("52:54:00:12:34:56")),
+            ("net.eth0.mac", None),
         ] {
             assert!(reported(&report_of(path, value.clone())).is_err(), "{path} {value:?}");
         }

@@ -11,6 +11,7 @@ use bootes::agent::cmdline::{self, BootArguments};
 use bootes::agent::image::{Runner, Running};
 use bootes::agent::lines::Lines;
 use bootes::agent::link::{self, Agent};
+use bootes::agent::surroundings::Seen;
 use bootes::engine::Engine;
 use bootes::fact::{BootFile, Fact, FileEvent, FileFact, OperatorEvent, OperatorFact, Stamped, Transport};
 use bootes::journal::{Filter, Journal, JournalReader};
@@ -365,10 +366,26 @@ pub fn arguments(node: NodeId, ca: Digest, parents: &[SocketAddr], token: &[u8])
 }
 
 pub fn agent(node: NodeId, ca: Digest, parents: &[SocketAddr], token: &[u8]) -> Node0 {
+    agent_that_sees(node, ca, parents, token, watch::Sender::new(Seen::default()).subscribe())
+}
+
+pub fn agent_that_sees(
+    node: NodeId,
+    ca: Digest,
+    parents: &[SocketAddr],
+    token: &[u8],
+    seen: watch::Receiver<Seen>,
+) -> Node0 {
     let (runner, lines, stop) = (Arc::new(Nowhere::default()), Lines::default(), CancellationToken::new());
     let arguments = arguments(node, ca, parents, token);
-    let agent =
-        Agent { arguments, hardware: hardware(), runner: runner.clone(), lines: lines.clone(), stop: stop.clone() };
+    let agent = Agent {
+        arguments,
+        hardware: hardware(),
+        runner: runner.clone(),
+        lines: lines.clone(),
+        seen,
+        stop: stop.clone(),
+    };
     let life = tokio::spawn(async move { link::run(agent).await.unwrap() });
     Node0 { runner, lines, stop, life }
 }

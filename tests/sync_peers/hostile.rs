@@ -72,7 +72,9 @@ async fn a_report_of_what_is_not_the_agents_to_report_ends_the_session_and_chang
     appliance.open_token(node, &TOKEN).await;
     let child = Child::new(&appliance, node);
     let chain = child.join(&TOKEN).await.unwrap();
-    for (path, value) in [("power", "off"), ("run", "lost"), ("no such path", "x"), ("image.a.state", "stale")] {
+    let others = [("boot", "idle"), ("hardware.vendor", "x"), ("net.eth0.mac", "x"), ("net.hostname", "a symbol")];
+    let wrong = [("power", "off"), ("run", "lost"), ("no such path", "x"), ("image.a.state", "stale")];
+    for (path, value) in wrong.into_iter().chain(others) {
         let mut session = child.session(chain.clone()).await;
         session.send(&report(path, value)).unwrap();
         while session.next().await.is_ok() {}

@@ -6,3 +6,4 @@ mod harness;
 mod hostile;
 mod join;
 mod life;
+mod surroundings;

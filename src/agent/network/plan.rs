@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 
 use crate::agent::cmdline::InterfaceAddress;
 use crate::model::Mac;
@@ -29,6 +29,10 @@ pub struct Link {
     pub carrier: bool,
     /// Whether it is the loopback interface.
     pub loopback: bool,
+    /// The longest packet that it carries, in bytes.
+    pub mtu_bytes: Option<u32>,
+    /// Whether it is made by software: a bond, a bridge, one end of a pair.
+    pub software: bool,
 }
 
 impl From<&LinkMessage> for Link {
@@ -42,6 +46,8 @@ impl From<&LinkMessage> for Link {
             controller: None,
             carrier: flags.contains(LinkFlags::LowerUp) && flags.contains(LinkFlags::Up),
             loopback: flags.contains(LinkFlags::Loopback),
+            mtu_bytes: None,
+            software: false,
         };
         let mac = |bytes: &Vec<u8>| <[u8; 6]>::try_from(bytes.as_slice()).ok().map(Mac);
         for attribute in &message.attributes {
@@ -50,6 +56,10 @@ impl From<&LinkMessage> for Link {
                 LinkAttribute::Address(bytes) => link.mac = mac(bytes),
                 LinkAttribute::PermAddress(bytes) => link.permanent_mac = mac(bytes),
                 LinkAttribute::Controller(index) => link.controller = Some(*index),
+                LinkAttribute::Mtu(bytes) => link.mtu_bytes = Some(*bytes),
+                LinkAttribute::LinkInfo(infos) => {
+                    link.software = infos.iter().any(|info| matches!(info, LinkInfo::Kind(_)));
+                }
                 _ => {}
             }
         }

@@ -5,8 +5,11 @@
 //! mount namespace. Deliberately absent: devices beyond the minimal ones (fabric, GPU), seccomp, user namespaces.
 //! Specification: pivot_root(2), mount_namespaces(7), capabilities(7); device numbers from Linux `devices.txt`.
 
+use std::ffi::{CStr, CString};
 use std::fs;
 use std::io::{self, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::Path;
 
@@ -44,13 +47,20 @@ const DEVICE_LINKS: [(&str, &str); 6] = [
 /// Parts of /proc that change the whole node: read-only inside.
 const PROC_READ_ONLY: [&str; 3] = ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq"];
 
+/// Where an image finds the folder that it shares with the agent.
+const SHARED: &CStr = c"/run/bootes";
+
 /// Makes the whole inside. The caller is alone in its thread and in new namespaces.
 pub(super) fn make(spec: &ContainerSpec) -> Result<(), Fault> {
     umask(Mode::from_bits_truncate(0o022));
+    let shared = spec.says_in.as_deref().map(take_along).transpose()?;
     change_root(&spec.root)?;
     mount_proc()?;
     mount_sys()?;
     make_dev()?;
+    if let Some(shared) = shared {
+        put_down(&shared, SHARED)?;
+    }
     write_etc(spec)?;
     sethostname(&spec.hostname).map_err(|errno| fault(SetupStep::SetHostname, &spec.hostname, errno))?;
     deny(&spec.denied)
@@ -67,6 +77,34 @@ fn change_root(root: &Path) -> Result<(), Fault> {
     pivot_root(".", ".").map_err(failed)?;
     umount2(".", MntFlags::MNT_DETACH).map_err(failed)?;
     chdir("/").map_err(failed)
+}
+
+/// A folder of layer 0 as a mount that has no place yet: its path ends with the old root.
+fn take_along(folder: &Path) -> Result<OwnedFd, Fault> {
+    let failed = |error: io::Error| fault(SetupStep::ShareFolder, folder.display(), error);
+    let path = CString::new(folder.as_os_str().as_bytes()).map_err(|error| failed(error.into()))?;
+    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
+    // SAFETY: the path is a C string that lives through the call; the descriptor that it answers is owned by nobody else.
+    unsafe {
+        match libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) {
+            fd if fd >= 0 => {
+                Ok(OwnedFd::from_raw_fd(i32::try_from(fd).map_err(|error| failed(io::Error::other(error)))?))
+            }
+            _ => Err(failed(io::Error::last_os_error())),
+        }
+    }
+}
+
+/// Gives what was taken along its place in the image.
+fn put_down(tree: &OwnedFd, place: &CStr) -> Result<(), Fault> {
+    let shown = place.to_string_lossy();
+    folder(SetupStep::ShareFolder, &shown, 0o755)?;
+    let flags = libc::MOVE_MOUNT_F_EMPTY_PATH;
+    // SAFETY: both paths are C strings that live through the call, and the descriptor is open.
+    let moved = unsafe {
+        libc::syscall(libc::SYS_move_mount, tree.as_raw_fd(), c"".as_ptr(), libc::AT_FDCWD, place.as_ptr(), flags)
+    };
+    if moved == 0 { Ok(()) } else { Err(fault(SetupStep::ShareFolder, shown, io::Error::last_os_error())) }
 }
 
 fn folder(step: SetupStep, path: &str, mode: u32) -> Result<(), Fault> {

@@ -76,6 +76,8 @@ pub struct ContainerSpec {
     pub hostname: String,
     /// What `/etc/resolv.conf` holds; none leaves the image's own.
     pub resolv_conf: Option<String>,
+    /// A folder of layer 0 that is the image's `/run/bootes`, where it can say something to the agent; none for no folder.
+    pub says_in: Option<PathBuf>,
     /// What it is denied.
     pub denied: Vec<Capability>,
 }
@@ -95,6 +97,7 @@ impl ContainerSpec {
             env,
             hostname: node.to_owned(),
             resolv_conf: None,
+            says_in: None,
             denied: DENIED_DEFAULT.to_vec(),
         }
     }
@@ -158,6 +161,8 @@ pub enum SetupStep {
     MountSys,
     /// `/dev`.
     MakeDev,
+    /// `/run/bootes`.
+    ShareFolder,
     /// Files in `/etc`.
     WriteEtc,
     /// The host name.
@@ -180,6 +185,7 @@ impl std::fmt::Display for SetupStep {
             Self::MountProc => "mounting /proc",
             Self::MountSys => "mounting /sys",
             Self::MakeDev => "making /dev",
+            Self::ShareFolder => "sharing a folder with the agent",
             Self::WriteEtc => "writing in /etc",
             Self::SetHostname => "setting the host name",
             Self::DropCapabilities => "denying capabilities",
@@ -219,6 +225,7 @@ mod tests {
             env: BTreeMap::new(),
             hostname: "n1".into(),
             resolv_conf: None,
+            says_in: Some("/run/bootes/said/web".into()),
             denied: DENIED_DEFAULT.to_vec(),
         }
     }

@@ -63,7 +63,11 @@ fn all() -> Vec<Option<Extension>> {
             vec![
                 seen("net.hostname", VarType::Text, "The host name"),
                 seen("net.dns", list(VarType::Ip), "The name servers in use"),
-                seen("net.routes", list(VarType::Text), "The routes in use, as 'PREFIX via GATEWAY'"),
+                seen(
+                    "net.routes",
+                    list(VarType::Text),
+                    "The routes of the main table, as 'PREFIX via GATEWAY' or 'PREFIX dev INTERFACE'",
+                ),
                 seen("net.<interface>.state", VarType::symbols(&["up", "down"]), "Whether the interface has a link"),
                 seen("net.<interface>.mac", VarType::Mac, "The interface's hardware address"),
                 seen("net.<interface>.ip", VarType::Ip, "The interface's address"),
