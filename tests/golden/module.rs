@@ -35,7 +35,7 @@ fn every_conversation_goes_as_its_golden_file_says() {
             lines.push(line.to_owned());
             let words: Vec<&str> = line.split(' ').collect();
             let steps = match words[..] {
-                ["<", ..] => session.hear(line[2..].as_bytes()),
+                ["<", ..] => session.hear(&line.as_bytes()[2..]),
                 ["@", ms] => {
                     now_ms = ms.parse().unwrap();
                     session.tick(now_ms)
