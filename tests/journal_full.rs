@@ -86,6 +86,7 @@ async fn fill_and_make_space(dir: &Path) {
         image_store: dir.join("images"),
         state_dir: dir.to_owned(),
         journal_health: engine.journal_health(),
+        roster: Default::default(),
     };
     let identity = Arc::new(Identity::open(dir).unwrap());
     let address: PathBuf = dir.join("api.sock");

@@ -13,10 +13,13 @@ use super::ask::nodes_of;
 use super::auth::Caller;
 use super::reply::{Body, Refusal, json};
 use super::routes::Permission;
+use super::whatif;
+use crate::engine::now;
 use crate::fact::{Fact, OperatorEvent, OperatorFact};
 use crate::model::limits::API_BODY_BYTES_MAX;
 use crate::model::schema::Setting;
 use crate::model::{FactSeq, Name, NodeId, NodeSet, Value, VarPath, VarType};
+use crate::port::control::held;
 use crate::port::document::{Accepted, GoalsRequest, Items, NodesRequest, PowerDocument, PowerRequest, PowerVerb};
 use crate::state::{Node, State};
 
@@ -52,6 +55,21 @@ pub(super) async fn submit(api: &Api, caller: &Caller, events: Vec<OperatorEvent
     Ok(api.context.facts.submit(facts).await?)
 }
 
+/// Journals what was asked of nodes, and says whom something holds back from it.
+async fn ask_of(
+    api: &Api,
+    caller: &Caller,
+    nodes: &[Arc<Node>],
+    events: Vec<OperatorEvent>,
+) -> Result<Response<Body>, Refusal> {
+    let seq = submit(api, caller, events).await?;
+    let state = api.context.state.now();
+    let after: Vec<Arc<Node>> = nodes.iter().filter_map(|node| state.node(node.id).cloned()).collect();
+    let held = held(&state, &after, &api.context.graph, &api.context.policy, now());
+    let names = NodeSet::fold(nodes.iter().map(|node| node.spec.name.as_str()));
+    Ok(json(&Accepted { nodes: names, count: nodes.len(), seq, held }))
+}
+
 async fn for_each(
     api: &Api,
     caller: &Caller,
@@ -59,9 +77,8 @@ async fn for_each(
     event: impl Fn(NodeId) -> Vec<OperatorEvent>,
 ) -> Result<Response<Body>, Refusal> {
     let found = nodes_of(&api.context.state.now(), nodes)?;
-    let seq = submit(api, caller, found.iter().flat_map(|node| event(node.id)).collect()).await?;
-    let nodes = NodeSet::fold(found.iter().map(|node| node.spec.name.as_str()));
-    Ok(json(&Accepted { nodes, count: found.len(), seq }))
+    let events = found.iter().flat_map(|node| event(node.id)).collect();
+    ask_of(api, caller, &found, events).await
 }
 
 /// A secret is sealed before anything else sees it.
@@ -74,18 +91,35 @@ fn parse_goal(api: &Api, state: &State, path: &VarPath, text: &str) -> Result<Va
 }
 
 pub(super) async fn goals(api: &Api, caller: &Caller, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
-    let GoalsRequest { nodes, goals } = read(request).await?;
+    let approved = whatif::approval(&request)?;
+    let request: GoalsRequest = read(request).await?;
+    // The semaphore is never closed.
+    let _alone = api.applying.acquire().await;
+    let state = api.context.state.now();
+    let (nodes, events) = goal_events(api, &state, request)?;
+    if approved.is_some() {
+        whatif::check(approved.as_deref(), &whatif::what_if(api, &state, &events))?;
+    }
+    ask_of(api, caller, &nodes, events).await
+}
+
+/// The nodes that a request sets goals of, and what it asks.
+pub(super) fn goal_events(
+    api: &Api,
+    state: &State,
+    request: GoalsRequest,
+) -> Result<(Vec<Arc<Node>>, Vec<OperatorEvent>), Refusal> {
+    let GoalsRequest { nodes, goals, even_if_busy } = request;
     if goals.is_empty() {
         return Err(Refusal::invalid("no goal is given; write for instance power=off"));
     }
-    let state = api.context.state.now();
     let mut parsed: Vec<(VarPath, Option<Value>)> = Vec::with_capacity(goals.len());
     for (path, value) in goals {
         let path: VarPath = path.parse().map_err(Refusal::invalid)?;
-        let value = value.map(|text| parse_goal(api, &state, &path, &text)).transpose()?;
+        let value = value.map(|text| parse_goal(api, state, &path, &text)).transpose()?;
         parsed.push((path, value));
     }
-    let found = nodes_of(&state, &nodes)?;
+    let found = nodes_of(state, &nodes)?;
     for (path, value) in &parsed {
         let Some((image, "state")) = path.as_image() else { continue };
         let unknown = |node: &&Arc<Node>| !node.desired.contains_key(&VarPath::image_digest(&image));
@@ -98,19 +132,20 @@ pub(super) async fn goals(api: &Api, caller: &Caller, request: Request<Incoming>
             )));
         }
     }
-    let event = |node| {
-        let set = |(path, value): &(VarPath, Option<Value>)| OperatorEvent::GoalSet {
+    let of_node = |node| {
+        let set = move |(path, value): &(VarPath, Option<Value>)| OperatorEvent::GoalSet {
             node,
             path: path.clone(),
             value: value.clone(),
         };
-        parsed.iter().map(set).collect()
+        parsed.iter().map(set).chain(even_if_busy.then_some(OperatorEvent::DisturbanceAllowed { node }))
     };
-    for_each(api, caller, &nodes, event).await
+    let events = found.iter().flat_map(|node| of_node(node.id)).collect();
+    Ok((found, events))
 }
 
 pub(super) async fn power(api: &Api, caller: &Caller, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
-    let PowerRequest { nodes, power } = read(request).await?;
+    let PowerRequest { nodes, power, even_if_busy } = read(request).await?;
     if power != PowerVerb::On {
         let found = nodes_of(&api.context.state.now(), &nodes)?;
         let by_hand = found.iter().filter(|node| node.spec.bmc.is_none()).map(|node| node.spec.name.as_str());
@@ -120,12 +155,16 @@ pub(super) async fn power(api: &Api, caller: &Caller, request: Request<Incoming>
             return Err(Refusal::invalid(detail));
         }
     }
-    let event = |node| match power {
-        PowerVerb::Cycle => vec![OperatorEvent::CycleAsked { node }],
-        PowerVerb::On | PowerVerb::Off => {
-            let value = Value::symbol(if power == PowerVerb::On { "on" } else { "off" });
-            vec![OperatorEvent::GoalSet { node, path: VarPath::power(), value: Some(value) }]
-        }
+    let event = |node| {
+        let asked = match power {
+            PowerVerb::Cycle => OperatorEvent::CycleAsked { node },
+            PowerVerb::On | PowerVerb::Off => {
+                let value = Value::symbol(if power == PowerVerb::On { "on" } else { "off" });
+                OperatorEvent::GoalSet { node, path: VarPath::power(), value: Some(value) }
+            }
+        };
+        // A wish takes an earlier leave back, so the leave for this one comes after it.
+        std::iter::once(asked).chain(even_if_busy.then_some(OperatorEvent::DisturbanceAllowed { node })).collect()
     };
     for_each(api, caller, &nodes, event).await
 }

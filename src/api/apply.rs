@@ -11,6 +11,7 @@ use super::Api;
 use super::act::{read, submit};
 use super::auth::Caller;
 use super::reply::{Body, Refusal, json};
+use super::whatif;
 use crate::layer::manifest::ImageRef;
 use crate::layer::store::Store;
 use crate::model::{BmcSpec, CakeSpec, Digest, ImagePin, Name, NodeId, NodeSpec};
@@ -34,6 +35,7 @@ pub(super) async fn apply(
     request: Request<Incoming>,
     intent: Intent,
 ) -> Result<Response<Body>, Refusal> {
+    let approved = whatif::approval(&request)?;
     let request: ApplyRequest = read(request).await?;
     let images = resolve_images(&api.context.image_store, &request).await?;
     // The semaphore is never closed.
@@ -41,11 +43,13 @@ pub(super) async fn apply(
     let state = api.context.state.now();
     let description = describe(&state, &api.context.vault, request, &images)?;
     let (changes, events) = diff(&state, &description).map_err(Refusal::invalid)?;
+    let plan = whatif::what_if(api, &state, &events);
+    whatif::check(approved.as_deref(), &plan)?;
     let applied = intent == Intent::Do && !events.is_empty();
     if applied {
         submit(api, caller, events).await?;
     }
-    Ok(json(&ApplyAnswer { changes, applied }))
+    Ok(json(&ApplyAnswer { changes, applied, plan: Some(plan) }))
 }
 
 /// The digests that the images' names stand for now. A cake keeps them, so what is added under the same name later does

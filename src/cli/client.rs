@@ -245,7 +245,7 @@ impl Query {
         self
     }
 
-    fn after(&self, path: &str) -> String {
+    pub(super) fn after(&self, path: &str) -> String {
         let pairs: Vec<String> = self.0.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
         match pairs.as_slice() {
             [] => path.to_owned(),

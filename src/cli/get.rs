@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 
-use super::Shell;
 use super::client::Query;
 use super::error::{CliError, Status, tell};
 use super::nodes::Nodes;
 use super::output::{FormatArgs, Structured};
 use super::table::{Cell, Table, Tone};
+use super::{Shell, overview};
 use crate::model::Moment;
 use crate::port::document::{Items, MachineDocument, NodeDocument};
 use crate::port::history::PastNodes;
@@ -27,6 +27,8 @@ const WIDE_COLUMNS: &[&str] =
 pub enum Command {
     /// List nodes with what was observed of them.
     Nodes(NodesArgs),
+    /// Show what holds for all nodes together: stages, freezes, mass events, what is switched off.
+    Cluster(FormatArgs),
     /// List machines that asked for an address and are no node.
     Machines(FormatArgs),
 }
@@ -88,6 +90,7 @@ pub async fn run(command: Command, shell: &mut Shell) -> Result<Status, CliError
             }
             Ok(Status::Done)
         }
+        Command::Cluster(args) => overview::run(&args, shell).await,
         Command::Machines(args) => machines(&args, shell).await,
     }
 }

@@ -6,8 +6,9 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use super::Shell;
+use super::client::Query;
 use super::error::{CliError, Status};
-use super::nodes::{Nodes, counted};
+use super::nodes::{Nodes, counted, tell_held};
 use super::output::FormatArgs;
 use crate::model::VarPath;
 use crate::model::schema::VarError;
@@ -25,6 +26,12 @@ pub struct Args {
     /// A variable and the value to ask for, as in power=off or image.hello.state=idle; VAR=- takes it back.
     #[arg(value_name = "VAR=VALUE", required = true)]
     goals: Vec<Assignment>,
+    /// Disturb nodes for this although they are busy or guarded.
+    #[arg(long)]
+    even_if_busy: bool,
+    /// Do it only when it would still do what this plan says.
+    #[arg(long, value_name = "ID")]
+    approve_plan: Option<String>,
     #[command(flatten)]
     format: FormatArgs,
 }
@@ -59,14 +66,23 @@ impl FromStr for Assignment {
     }
 }
 
-/// Asks.
-pub async fn run(args: Args, shell: &mut Shell) -> Result<Status, CliError> {
-    let mut goals = BTreeMap::new();
-    for goal in args.goals {
-        if goals.insert(goal.path.to_string(), goal.value).is_some() {
+/// Values by path.
+///
+/// # Errors
+/// When one is given twice.
+pub(super) fn once_each(goals: Vec<Assignment>) -> Result<BTreeMap<String, Option<String>>, CliError> {
+    let mut by_path = BTreeMap::new();
+    for goal in goals {
+        if by_path.insert(goal.path.to_string(), goal.value).is_some() {
             return Err(CliError::Usage(format!("{} is given twice; give it once", goal.path)));
         }
     }
+    Ok(by_path)
+}
+
+/// Asks.
+pub async fn run(args: Args, shell: &mut Shell) -> Result<Status, CliError> {
+    let goals = once_each(args.goals)?;
     let said: Vec<String> = goals
         .iter()
         .map(|(path, value)| match value {
@@ -74,11 +90,15 @@ pub async fn run(args: Args, shell: &mut Shell) -> Result<Status, CliError> {
             None => format!("took back {path}"),
         })
         .collect();
-    let request = GoalsRequest { nodes: args.nodes.to_string(), goals };
-    let accepted: Accepted = shell.api.post("/api/v1/goals", &request).await?.document;
+    let request = GoalsRequest { nodes: args.nodes.to_string(), goals, even_if_busy: args.even_if_busy };
+    let query = Query::default().with("approve", args.approve_plan.as_ref());
+    let accepted: Accepted = shell.api.post(&query.after("/api/v1/goals"), &request).await?.document;
     match args.format.format.structured() {
         Some(format) => shell.out.document(format, &accepted)?,
-        None => shell.out.text(&format!("{}, {}\n", said.join(", "), counted(&accepted)))?,
+        None => {
+            shell.out.text(&format!("{}, {}\n", said.join(", "), counted(&accepted)))?;
+            tell_held(&accepted);
+        }
     }
     Ok(Status::Done)
 }

@@ -2,8 +2,8 @@
 //!
 //! `graph` holds the mutations that modules declare; `goal` says what a node should be; `search` finds the quickest
 //! way there; `decide` turns that, the step under way and the failures so far into one next move; `why` and
-//! `timeline` explain a node, `group` and `fleet` many at once; `diff` says what an apply would change. All are functions
-//! of values.
+//! `timeline` explain a node, `group` and `fleet` many at once; `diff` says what an apply would change, and `whatif` what
+//! nodes would do then. All are functions of values.
 //!
 //! Absent on purpose: doing anything. The engine journals a decision, then asks a module.
 
@@ -18,6 +18,7 @@ mod search;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod whatif;
 mod why;
 
 pub use decide::{Decision, Failure, Policy, decide, fail, timeout_ms};
@@ -29,6 +30,7 @@ pub use group::{Between, Said, UnmetOfMany, WhyGroup, group};
 pub use hold::{Hold, hold, mass_event};
 pub use search::{NoPlan, POWER_MODULE, Plan, Planner, expected_ms};
 pub use timeline::{Stage, timeline};
+pub use whatif::{Class, NodeChange, PlannedStep, Waiting, WaitsFor, Warning, WhatIf, what_if};
 pub use why::{Asker, Awaiting, Evidence, NoWay, Reason, Source, Suggestion, Unmet, Wait, WhyReport, why};
 
 pub use crate::model::mutation::{

@@ -382,7 +382,7 @@ impl Appliance {
             crate::plan::POWER_MODULE => self.power_action(hub, action),
             crate::sync::mutations::MODULE => self.agent_action(hub, action),
             module => {
-                let reason = FailReason::ModuleUnavailable { module: module.to_owned() };
+                let reason = FailReason::ModuleUnavailable { module: module.to_owned(), detail: String::new() };
                 let Action { node, step, generation, .. } = action;
                 self.leftover.push(Fact::Outcome(OutcomeFact { node, step, generation, reason }));
             }
