@@ -61,3 +61,25 @@ fn shown(event: &MassEventDocument) -> String {
         false => format!("no mass event; turned bad and not well again: {nodes}\n"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mass_event_is_told_with_its_nodes_and_what_to_do() {
+        let event = MassEventDocument {
+            present: true,
+            since: Some("2026-11-21T02:00:00.000Z".into()),
+            since_ms: None,
+            bad: 6,
+            of: 20,
+            nodes: "n[1-6]".into(),
+            count: 6,
+        };
+        let told = shown(&event);
+        for part in ["since 2026-11-21T02:00:00.000Z", "6 of 20 nodes", "n[1-6]", "bootes mass-event clear"] {
+            assert!(told.contains(part), "{told}");
+        }
+    }
+}

@@ -9,7 +9,7 @@ use crate::model::mutation::Mutation;
 use crate::model::{Name, NodeSet, Revision};
 use crate::plan::decide::Policy;
 use crate::plan::hold::{Hold, hold};
-use crate::plan::search::{Plan, Planner};
+use crate::plan::search::{NoPlan, Plan, Planner};
 use crate::state::{Control, Node, State};
 
 /// What was found.
@@ -55,6 +55,10 @@ pub(super) fn classes(before: &State, after: &State, planner: &mut Planner, poli
                 // It goes on as it does.
                 Ok(same) if steps_before.as_ref() == Some(&same) => {}
                 Ok(other) => plan = other,
+                Err(NoPlan::Unreachable) if node.spec.bmc.is_none() => {
+                    let why = "its description has no BMC, so somebody has to power it on or off by hand";
+                    no_way.entry(why.to_owned()).or_default().push(name.clone());
+                }
                 Err(why) => no_way.entry(why.to_string()).or_default().push(name.clone()),
             }
             let flight = node.in_flight.as_ref().map(|flight| &flight.step);
