@@ -284,7 +284,7 @@ impl MassEventDocument {
             since_ms: since,
             bad: control.mass_event.map_or(0, |event| event.bad),
             of: control.mass_event.map_or(0, |event| event.of),
-            nodes: names_of(state, control.turned_bad.iter().map(|(_, id)| id)),
+            nodes: names_of(state, control.turned_bad.keys()),
             count: control.turned_bad.len(),
         }
     }
