@@ -11,7 +11,7 @@ use bootes::fact::{
     AgentEvent, AgentFact, Fact, ModuleEvent, OperatorEvent, OperatorFact, PowerEvent, PowerFact, PowerState, Reported,
     Scope, Stamped,
 };
-use bootes::journal::Journal;
+use bootes::journal::{Filter, Journal, JournalReader};
 use bootes::model::limits::ACTIONS_PER_MODULE_MAX;
 use bootes::model::{BmcDriver, BmcSpec, Digest, Mac, Name, NetworkSpec, NodeId, NodeSpec, Revision, Value, VarPath};
 use bootes::module::card::{BmcAccess, Keyholder};
@@ -211,9 +211,8 @@ impl Site {
 
     /// Everything that was journaled.
     pub fn journal(&self) -> Vec<Stamped<Fact>> {
-        let mut all = Vec::new();
-        Journal::open(self.dir.path()).unwrap().replay(|stamped| all.push(stamped)).unwrap();
-        all
+        let filter = Filter { limit: 1_000_000, ..Filter::default() };
+        JournalReader::open(self.dir.path()).unwrap().read(&filter).unwrap()
     }
 
     pub fn events(&self) -> Vec<ModuleEvent> {
