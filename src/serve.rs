@@ -29,9 +29,9 @@ use crate::boot::http::{self, HttpContext, HttpOptions, ImageFile, ImageFiles};
 use crate::boot::radv;
 use crate::boot::script::{BootSettings, KernelArgumentError};
 use crate::boot::tftp;
-use crate::config::Appliance;
 use crate::config::appliance::RouterAdvertisements;
 use crate::config::module::{BmcTrust, OutsideModule};
+use crate::config::{Appliance, Start};
 use crate::engine::Engine;
 use crate::journal::{Journal, JournalError};
 use crate::layer::store::{Store, StoreError};
@@ -96,8 +96,8 @@ enum ServeError {
 
 /// Runs the appliance until it is told to stop.
 #[must_use]
-pub fn run(config: &Path) -> ExitCode {
-    match start(config) {
+pub fn run(config: &Path, start: Start) -> ExitCode {
+    match start_with(config, start) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bootes serve: {error}");
@@ -106,8 +106,11 @@ pub fn run(config: &Path) -> ExitCode {
     }
 }
 
-fn start(config: &Path) -> Result<(), ServeError> {
-    let config = Appliance::read(config)?;
+fn start_with(config: &Path, start: Start) -> Result<(), ServeError> {
+    let mut config = Appliance::read(config)?;
+    if start == Start::Frozen {
+        config.engine.start = start;
+    }
     start_log();
     make_state_dir(&config.state_dir)?;
     let _lock = lock(&config.state_dir)?;
@@ -170,12 +173,15 @@ async fn appliance(config: Appliance) -> Result<(), ServeError> {
     let identity = Arc::new(Identity::open(&config.state_dir)?);
     let store = Store::open(&config.images_store)?;
     let settings = Arc::new(boot_settings(&config, &identity)?);
-    let graph = Graph::build(all_mutations(), &Schema::default())?;
+    let graph = config.engine.switch_off(Graph::build(all_mutations(), &Schema::default())?);
     let bound = bind(&config, &settings, identity).await?;
 
     let journal = Journal::open_with(&config.state_dir, config.journal)?;
     let policy = config.engine.policy();
     let mut engine = Engine::replay(journal, graph.clone(), policy.clone())?;
+    if config.engine.start == Start::Frozen {
+        engine.start_frozen();
+    }
     let (facts, receiver) = fact_channel();
     let state = StateReader(engine.snapshots());
     let feed = FactFeed(engine.feed());

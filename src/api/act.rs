@@ -15,11 +15,14 @@ use super::nodes::stale;
 use super::reply::{Body, Refusal, json};
 use super::routes::Permission;
 use super::select::{Unselected, selected};
+use super::whatif;
+use crate::engine::now;
 use crate::fact::{Fact, OperatorEvent, OperatorFact};
 use crate::model::limits::API_BODY_BYTES_MAX;
 use crate::model::{FactSeq, Given, Name, NodeId, NodeSet, Value, VarPath};
+use crate::port::control::held;
 use crate::port::document::{Accepted, GoalsRequest, Items, NodesRequest, PowerDocument, PowerRequest, PowerVerb};
-use crate::state::Node;
+use crate::state::{Node, State};
 
 /// Reads a request's body as a document.
 pub(super) async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refusal> {
@@ -53,15 +56,29 @@ pub(super) async fn submit(api: &Api, caller: &Caller, events: Vec<OperatorEvent
     Ok(api.context.facts.submit(facts).await?)
 }
 
+/// Journals what was asked of nodes, and says whom something holds back from it.
+async fn ask_of(
+    api: &Api,
+    caller: &Caller,
+    nodes: &[Arc<Node>],
+    events: Vec<OperatorEvent>,
+) -> Result<Response<Body>, Refusal> {
+    let seq = submit(api, caller, events).await?;
+    let state = api.context.state.now();
+    let after: Vec<Arc<Node>> = nodes.iter().filter_map(|node| state.node(node.id).cloned()).collect();
+    let held = held(&state, &after, &api.context.graph, &api.context.policy, now());
+    let names = NodeSet::fold(nodes.iter().map(|node| node.spec.name.as_str()));
+    Ok(json(&Accepted { nodes: names, count: nodes.len(), seq, held }))
+}
+
 async fn for_each(
     api: &Api,
     caller: &Caller,
     nodes: &[Arc<Node>],
     event: impl Fn(NodeId) -> Vec<OperatorEvent>,
 ) -> Result<Response<Body>, Refusal> {
-    let seq = submit(api, caller, nodes.iter().flat_map(|node| event(node.id)).collect()).await?;
-    let names = NodeSet::fold(nodes.iter().map(|node| node.spec.name.as_str()));
-    Ok(json(&Accepted { nodes: names, count: nodes.len(), seq }))
+    let events = nodes.iter().flat_map(|node| event(node.id)).collect();
+    ask_of(api, caller, nodes, events).await
 }
 
 /// Refuses to ask for an image that a node does not have.
@@ -78,12 +95,31 @@ pub(super) fn check_image<'a>(path: &VarPath, nodes: impl IntoIterator<Item = &'
 }
 
 pub(super) async fn goals(api: &Api, caller: &Caller, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
-    let GoalsRequest { nodes, goals, if_revision } = read(request).await?;
+    let approved = whatif::approval(&request)?;
+    let request: GoalsRequest = read(request).await?;
+    let _alone = api.alone().await;
+    let state = api.context.state.now();
+    let if_revision = request.if_revision;
+    let (nodes, events) = goal_events(api, &state, request)?;
+    if let Some(node) = nodes.iter().find(|node| if_revision.is_some_and(|seen| seen != node.revision)) {
+        return Err(stale(&state, node));
+    }
+    if approved.is_some() {
+        whatif::check(approved.as_deref(), &whatif::what_if(api, &state, &events))?;
+    }
+    ask_of(api, caller, &nodes, events).await
+}
+
+/// The nodes that a request sets goals of, and what it asks.
+pub(super) fn goal_events(
+    api: &Api,
+    state: &State,
+    request: GoalsRequest,
+) -> Result<(Vec<Arc<Node>>, Vec<OperatorEvent>), Refusal> {
+    let GoalsRequest { nodes, goals, even_if_busy, .. } = request;
     if goals.is_empty() {
         return Err(Refusal::invalid("no goal is given; write for instance power=off"));
     }
-    let _alone = api.alone().await;
-    let state = api.context.state.now();
     let mut parsed: Vec<(VarPath, Option<Value>)> = Vec::with_capacity(goals.len());
     for (path, value) in goals {
         let path: VarPath = path.parse().map_err(Refusal::invalid)?;
@@ -91,26 +127,24 @@ pub(super) async fn goals(api: &Api, caller: &Caller, request: Request<Incoming>
         let value = value.map(take).transpose()?;
         parsed.push((path, value));
     }
-    let found = selected(&state, &nodes, Unselected::Refused)?;
+    let found = selected(state, &nodes, Unselected::Refused)?;
     for (path, _) in parsed.iter().filter(|(_, value)| value.is_some()) {
         check_image(path, &found)?;
     }
-    if let Some(node) = found.iter().find(|node| if_revision.is_some_and(|seen| seen != node.revision)) {
-        return Err(stale(&state, node));
-    }
-    let event = |node| {
-        let set = |(path, value): &(VarPath, Option<Value>)| OperatorEvent::GoalSet {
+    let of_node = |node| {
+        let set = move |(path, value): &(VarPath, Option<Value>)| OperatorEvent::GoalSet {
             node,
             path: path.clone(),
             value: value.clone(),
         };
-        parsed.iter().map(set).collect()
+        parsed.iter().map(set).chain(even_if_busy.then_some(OperatorEvent::DisturbanceAllowed { node }))
     };
-    for_each(api, caller, &found, event).await
+    let events = found.iter().flat_map(|node| of_node(node.id)).collect();
+    Ok((found, events))
 }
 
 pub(super) async fn power(api: &Api, caller: &Caller, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
-    let PowerRequest { nodes, power } = read(request).await?;
+    let PowerRequest { nodes, power, even_if_busy } = read(request).await?;
     let _alone = api.alone().await;
     let found = selected(&api.context.state.now(), &nodes, Unselected::Refused)?;
     if power != PowerVerb::On {
@@ -121,12 +155,16 @@ pub(super) async fn power(api: &Api, caller: &Caller, request: Request<Incoming>
             return Err(Refusal::invalid(detail));
         }
     }
-    let event = |node| match power {
-        PowerVerb::Cycle => vec![OperatorEvent::CycleAsked { node }],
-        PowerVerb::On | PowerVerb::Off => {
-            let value = Value::symbol(if power == PowerVerb::On { "on" } else { "off" });
-            vec![OperatorEvent::GoalSet { node, path: VarPath::power(), value: Some(value) }]
-        }
+    let event = |node| {
+        let asked = match power {
+            PowerVerb::Cycle => OperatorEvent::CycleAsked { node },
+            PowerVerb::On | PowerVerb::Off => {
+                let value = Value::symbol(if power == PowerVerb::On { "on" } else { "off" });
+                OperatorEvent::GoalSet { node, path: VarPath::power(), value: Some(value) }
+            }
+        };
+        // A wish takes an earlier leave back, so the leave for this one comes after it.
+        std::iter::once(asked).chain(even_if_busy.then_some(OperatorEvent::DisturbanceAllowed { node })).collect()
     };
     for_each(api, caller, &found, event).await
 }

@@ -14,6 +14,7 @@ mod ask;
 mod auth;
 mod catalog;
 pub mod certificate;
+mod control;
 mod describe;
 mod failures;
 mod history;
@@ -30,6 +31,7 @@ mod tests;
 mod tls;
 mod token;
 mod values;
+mod whatif;
 
 use std::convert::Infallible;
 use std::io;
@@ -354,6 +356,16 @@ async fn route(api: Arc<Api>, caller: &Caller, request: Request<Incoming>) -> Re
         Handler::Power => act::power(&api, caller, request).await,
         Handler::PowerStatus => act::power_status(&api, caller, request).await,
         Handler::Release => act::release(&api, caller, request).await,
+        Handler::PlanGoals => whatif::goals(&api, caller, request).await,
+        Handler::Freeze => control::freeze(&api, caller, request, control::Motion::Freeze).await,
+        Handler::Thaw => control::freeze(&api, caller, request, control::Motion::Thaw).await,
+        Handler::Mutations => Ok(control::mutations(&api)),
+        Handler::SwitchMutation => control::switch_mutation(&api, caller, part(0), request).await,
+        Handler::SetTimeout => control::set_timeout(&api, caller, part(0), request).await,
+        Handler::SwitchModule => control::switch_module(&api, caller, part(0), request).await,
+        Handler::MassEvent => Ok(control::mass_event(&api)),
+        Handler::ClearMassEvent => control::clear_mass_event(&api, caller, request).await,
+        Handler::Cluster => Ok(control::cluster(&api)),
         Handler::Whoami => Ok(token::whoami(caller)),
         Handler::Certificate => Ok(reply::json(&api.certificates.shown().about)),
         Handler::Tokens => Ok(token::list(&api)),

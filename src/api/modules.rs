@@ -15,7 +15,8 @@ pub(super) fn list(api: &Api) -> Response<Body> {
     for Mutation { module, name, .. } in api.context.graph.mutations() {
         built_in.entry(module).or_default().push(name.to_string());
     }
-    let enabled = |name: &str| !state.control.disabled_modules.contains(name);
+    let graph = &api.context.graph;
+    let enabled = |name: &str| graph.is_module_enabled(name) && !state.control.disabled_modules.contains(name);
     let mut items: Vec<ModuleDocument> = Vec::new();
     for (name, mutations) in built_in {
         items.push(ModuleDocument {

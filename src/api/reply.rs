@@ -92,6 +92,18 @@ impl Refusal {
         Refusal::new(StatusCode::NOT_FOUND, "no-such-token", "No such token", detail)
     }
 
+    pub(super) fn no_such(what: &'static str, detail: String) -> Self {
+        let (kind, title) = match what {
+            "mutation" => ("no-such-mutation", "No such mutation"),
+            _ => ("no-such-module", "No such module"),
+        };
+        Refusal::new(StatusCode::NOT_FOUND, kind, title, detail)
+    }
+
+    pub(super) fn plan_moved(detail: String) -> Self {
+        Refusal::new(StatusCode::CONFLICT, "plan-moved", "The plan is another one by now", detail)
+    }
+
     fn unauthenticated(kind: &'static str, title: &'static str, detail: String) -> Self {
         let refusal = Refusal::new(StatusCode::UNAUTHORIZED, kind, title, detail);
         let error = if kind == "no-token" { "" } else { ", error=\"invalid_token\"" };

@@ -91,6 +91,26 @@ pub enum Handler {
     PowerStatus,
     /// The end of a quarantine.
     Release,
+    /// What goals by hand would do.
+    PlanGoals,
+    /// No step is started.
+    Freeze,
+    /// Steps are started.
+    Thaw,
+    /// Mutations.
+    Mutations,
+    /// A mutation, on or off.
+    SwitchMutation,
+    /// A mutation's timeout.
+    SetTimeout,
+    /// A module, on or off.
+    SwitchModule,
+    /// The mass event.
+    MassEvent,
+    /// The mass event's end.
+    ClearMassEvent,
+    /// The cluster at a glance.
+    Cluster,
     /// Who is asking.
     Whoami,
     /// The API's certificate.
@@ -165,6 +185,16 @@ pub static ROUTES: &[Route] = &[
     route(Method::POST, "/api/v1/power", Operate, Handler::Power, "Power nodes on or off, or cycle them."),
     route(Method::POST, "/api/v1/power/status", Operate, Handler::PowerStatus, "What the BMCs say right now."),
     route(Method::POST, "/api/v1/release", Operate, Handler::Release, "Lift nodes' quarantine."),
+    route(Method::POST, "/api/v1/plan/goals", Operate, Handler::PlanGoals, "What asking for values by hand would do."),
+    route(Method::POST, "/api/v1/freeze", Operate, Handler::Freeze, "Start no step any more, of some nodes or of all."),
+    route(Method::POST, "/api/v1/thaw", Operate, Handler::Thaw, "Start steps again."),
+    route(Method::GET, "/api/v1/mutations", Read, Handler::Mutations, "Mutations as they are planned with."),
+    route(Method::POST, "/api/v1/mutations/{name}/switch", Administer, Handler::SwitchMutation, "Plan with a mutation, or without it."),
+    route(Method::POST, "/api/v1/mutations/{name}/timeout", Administer, Handler::SetTimeout, "When a mutation is taken for failed."),
+    route(Method::POST, "/api/v1/modules/{name}/switch", Administer, Handler::SwitchModule, "Plan with a module's mutations, or without them."),
+    route(Method::GET, "/api/v1/mass-event", Read, Handler::MassEvent, "The mass event that holds disruptive steps back."),
+    route(Method::POST, "/api/v1/mass-event/clear", Operate, Handler::ClearMassEvent, "Let disruptive steps go on after a mass event."),
+    route(Method::GET, "/api/v1/cluster", Read, Handler::Cluster, "The cluster at a glance."),
     route(Method::GET, "/api/v1/whoami", Read, Handler::Whoami, "Who is asking, and what they may do."),
     route(Method::GET, "/api/v1/certificate", Read, Handler::Certificate, "The API's certificate, with the fingerprint that clients pin."),
     route(Method::GET, "/api/v1/tokens", Read, Handler::Tokens, "Tokens, without the tokens themselves."),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::Shell;
+use super::client::Query;
 use super::error::{CliError, Status, tell};
 use super::output::{Format, FormatArgs};
 use super::plan;
@@ -20,6 +21,9 @@ pub struct Args {
     /// Take the description for the whole cluster: remove what it does not name. Without it, it is merged into what there is.
     #[arg(long)]
     prune: bool,
+    /// Do it only when it would still do what this plan says.
+    #[arg(long, value_name = "ID")]
+    approve_plan: Option<String>,
     #[command(flatten)]
     format: FormatArgs,
 }
@@ -28,7 +32,8 @@ pub struct Args {
 pub async fn run(args: Args, shell: &mut Shell) -> Result<Status, CliError> {
     let request = plan::request(&args.file, args.prune)?;
     let path = if args.dry_run { "/api/v1/plan" } else { "/api/v1/apply" };
-    let answer: ApplyAnswer = shell.api.post(path, &request).await?.document;
+    let query = Query::default().with("approve", args.approve_plan.as_ref());
+    let answer: ApplyAnswer = shell.api.post(&query.after(path), &request).await?.document;
     plan::print(&answer, args.format.format, shell)?;
     if args.format.format == Format::Table {
         let count = answer.changes.len();

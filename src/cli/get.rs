@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 
-use super::Shell;
 use super::catalog;
 use super::client::Query;
 use super::error::{CliError, Status, tell};
 use super::output::{FormatArgs, Structured};
 use super::select::Filtered;
 use super::table::{Cell, Table, Tone};
+use super::{Shell, overview};
 use crate::model::Moment;
 use crate::port::document::{Items, MachineDocument, NodeDocument};
 use crate::port::history::PastNodes;
@@ -28,6 +28,8 @@ const WIDE_COLUMNS: &[&str] =
 pub enum Command {
     /// List nodes with what was observed of them.
     Nodes(NodesArgs),
+    /// Show what holds for all nodes together: stages, freezes, mass events, what is switched off.
+    Cluster(FormatArgs),
     /// List machines that asked for an address and are no node.
     Machines(FormatArgs),
     /// List values of variables, wanted and seen, with who wants and who saw them.
@@ -100,6 +102,7 @@ pub async fn run(command: Command, shell: &mut Shell) -> Result<Status, CliError
             }
             Ok(Status::Done)
         }
+        Command::Cluster(args) => overview::run(&args, shell).await,
         Command::Machines(args) => machines(&args, shell).await,
         Command::Var(args) => catalog::values(&args, shell).await,
         Command::Pools(args) => catalog::pools(&args, shell).await,

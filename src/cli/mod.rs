@@ -21,13 +21,17 @@ mod diff;
 mod docs;
 mod error;
 mod events;
+mod freeze;
 mod get;
 mod image;
 mod login;
 mod man;
+mod mass_event;
 mod module;
+mod mutation;
 mod nodes;
 mod output;
+mod overview;
 mod plan;
 mod power;
 mod progress;
@@ -35,12 +39,14 @@ mod release;
 mod select;
 mod set;
 mod sim;
+mod switch;
 mod table;
 mod target;
 mod timeline;
 mod token;
 mod trust;
 mod version;
+mod whatif;
 mod why;
 mod yaml;
 
@@ -54,6 +60,7 @@ use self::client::Client;
 use self::error::{CliError, Status};
 use self::output::Output;
 use self::target::{ApiUrl, Asked};
+use crate::config::Start;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -92,7 +99,7 @@ enum Command {
     Delete(delete::Command),
     /// Make a cluster's description the appliance's own.
     Apply(apply::Args),
-    /// Show what applying a description would change; exit code 2 when something would.
+    /// Show what a description or values by hand would change and do; exit code 2 when something would change.
     Plan(plan::Args),
     /// Ask for values of variables by hand; they stand before the description.
     Set(set::Args),
@@ -101,6 +108,16 @@ enum Command {
     Power(power::Command),
     /// Let quarantined nodes be tried again.
     Release(release::Args),
+    /// Start no step any more, of some nodes or of any; steps under way end.
+    Freeze(freeze::Args),
+    /// Start steps again.
+    Thaw(freeze::Args),
+    /// Show or clear the mass event that holds disruptive steps back.
+    #[command(subcommand)]
+    MassEvent(mass_event::Command),
+    /// List mutations, switch them on and off, set their timeouts.
+    #[command(subcommand)]
+    Mutation(mutation::Command),
     /// Explain why nodes are not at their goal.
     Why(why::Args),
     /// Show the stages of nodes' last boots with their seconds.
@@ -127,7 +144,7 @@ enum Command {
     Api(api::Command),
     /// Simulate a whole cluster from one seed, with whatever goes wrong; needs no appliance.
     Sim(sim::Args),
-    /// Begin, check or list modules: programs that add variables and mutations.
+    /// Begin, check, list or switch modules: programs that add variables and mutations.
     #[command(subcommand)]
     Module(module::Command),
     /// Print a completion script for a shell.
@@ -141,6 +158,9 @@ enum Command {
         /// The appliance's configuration, in TOML.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// Start nothing until 'bootes thaw --all'.
+        #[arg(long)]
+        frozen: bool,
     },
     /// Print a generated reference page.
     #[command(hide = true, subcommand)]
@@ -154,8 +174,8 @@ struct Shell {
 }
 
 /// Runs the command that `args` name, the program's own name first. `serve` runs the appliance with the given
-/// configuration file; it is handed in because it stands above this folder.
-pub fn run(args: impl IntoIterator<Item = OsString>, serve: impl FnOnce(&Path) -> ExitCode) -> ExitCode {
+/// configuration file, frozen when that is asked for; it is handed in because it stands above this folder.
+pub fn run(args: impl IntoIterator<Item = OsString>, serve: impl FnOnce(&Path, Start) -> ExitCode) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
@@ -164,8 +184,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>, serve: impl FnOnce(&Path) -
             return ExitCode::from(if error.use_stderr() { error::USAGE } else { error::DONE });
         }
     };
-    if let Command::Serve { config } = &cli.command {
-        return serve(config);
+    if let Command::Serve { config, frozen } = &cli.command {
+        return serve(config, if *frozen { Start::Frozen } else { Start::AsItWas });
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -189,6 +209,10 @@ async fn dispatch(cli: Cli) -> Result<Status, CliError> {
         Command::Set(args) => set::run(args, &mut shell).await,
         Command::Power(command) => power::run(command, &mut shell).await,
         Command::Release(args) => release::run(args, &mut shell).await,
+        Command::Freeze(args) => freeze::freeze(args, &mut shell).await,
+        Command::Thaw(args) => freeze::thaw(args, &mut shell).await,
+        Command::MassEvent(command) => mass_event::run(command, &mut shell).await,
+        Command::Mutation(command) => mutation::run(command, &mut shell).await,
         Command::Why(args) => why::run(args, &mut shell).await,
         Command::Timeline(args) => timeline::run(args, &mut shell).await,
         Command::Diff(args) => diff::run(args, &mut shell).await,

@@ -1,4 +1,4 @@
-//! `bootes module`: begin one, check one, list them all.
+//! `bootes module`: begin one, check one, list them all, switch one on and off.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -7,11 +7,12 @@ use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
-use super::Shell;
 use super::client::Query;
 use super::error::{CliError, Status, tell};
 use super::output::FormatArgs;
 use super::table::{Cell, Table, Tone};
+use super::{Shell, switch};
+use crate::fact::Switch;
 use crate::model::{Name, NodeId, Schema};
 use crate::module::check::{Disruptive, Finding, Subjected, Verdict, check};
 use crate::module::codec::NodeCard;
@@ -33,6 +34,10 @@ pub enum Command {
     Check(CheckArgs),
     /// List modules, built in and from outside, and how they fare.
     List(FormatArgs),
+    /// Plan with a module's mutations again.
+    Enable(switch::Args),
+    /// Plan without a module's mutations from now on; steps under way end.
+    Disable(switch::Args),
 }
 
 /// A language.
@@ -99,6 +104,8 @@ pub async fn run(command: Command, shell: &mut Shell) -> Result<Status, CliError
         Command::New(args) => new(args, shell),
         Command::Check(args) => check_program(args, shell).await,
         Command::List(args) => list(&args, shell).await,
+        Command::Enable(args) => switch::run("modules", args, Switch::Enabled, shell).await,
+        Command::Disable(args) => switch::run("modules", args, Switch::Disabled, shell).await,
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::str::FromStr;
 
+use super::error::tell;
 use crate::model::NodeSet;
 use crate::model::nodeset::NodeSetError;
+use crate::plan::{Hold, WaitsFor};
 use crate::port::document::Accepted;
 
 /// A node set, as it was written.
@@ -37,4 +39,16 @@ impl std::fmt::Display for Nodes {
 pub fn counted(accepted: &Accepted) -> String {
     let noun = if accepted.count == 1 { "node" } else { "nodes" };
     format!("{} {noun}: {}", accepted.count, accepted.nodes)
+}
+
+/// Says who waits before the next step, and for what: whoever asked should not have to wonder why nothing happens.
+pub fn tell_held(accepted: &Accepted) {
+    for held in &accepted.held {
+        let verb = if held.count == 1 { "waits" } else { "wait" };
+        let leave = match &held.what {
+            WaitsFor::Held { hold: Hold::Guarded { .. } } => "; --even-if-busy does not wait",
+            _ => "",
+        };
+        tell(&format!("{} {verb} before {} for {}{leave}", held.nodes, held.step, held.text));
+    }
 }

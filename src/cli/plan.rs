@@ -1,38 +1,72 @@
-//! `bootes plan`: what applying a description would change, and whom it would disturb.
+//! `bootes plan`: what a description or values by hand would change, what nodes would do then, and whom that disturbs.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::Shell;
 use super::error::{CliError, Status, tell};
+use super::nodes::Nodes;
 use super::output::{Format, FormatArgs};
 use super::table::{Cell, Table, Tone};
+use super::{Shell, set, whatif};
 use crate::config::cluster;
 use crate::model::{Name, NodeSet};
-use crate::plan::{ChangeKind, Note, Unnamed};
+use crate::plan::{ChangeKind, Note, Unnamed, WhatIf};
 use crate::port::describe::ApplyRequest;
-use crate::port::document::ApplyAnswer;
+use crate::port::document::{ApplyAnswer, GoalsRequest, Selection};
 
 /// What to compare.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The cluster's description, in TOML; - reads the standard input.
-    #[arg(short = 'f', long = "file", value_name = "FILE")]
-    file: PathBuf,
+    #[arg(short = 'f', long = "file", value_name = "FILE", required_unless_present = "set", conflicts_with = "set")]
+    file: Option<PathBuf>,
     /// Take the description for the whole cluster, as apply --prune does.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "set")]
     prune: bool,
+    /// What 'bootes set' with these words would do: nodes, then a variable and its value, or more of them.
+    #[arg(long, num_args = 2.., value_names = ["NODESET", "VAR=VALUE"])]
+    set: Vec<String>,
     #[command(flatten)]
     format: FormatArgs,
 }
 
 /// Compares.
 pub async fn run(args: Args, shell: &mut Shell) -> Result<Status, CliError> {
-    let request = request(&args.file, args.prune)?;
+    let format = args.format.format;
+    let Some(file) = args.file else { return by_hand(&args.set, format, shell).await };
+    let request = request(&file, args.prune)?;
     let answer: ApplyAnswer = shell.api.post("/api/v1/plan", &request).await?.document;
-    print(&answer, args.format.format, shell)?;
+    print(&answer, format, shell)?;
+    if format == Format::Table
+        && let Some(plan) = &answer.plan
+    {
+        whatif::print(plan, &format!("bootes apply -f {}", file.display()), shell)?;
+    }
     if answer.changes.is_empty() {
-        if args.format.format == Format::Table {
+        if format == Format::Table {
+            tell("nothing would change");
+        }
+        return Ok(Status::Done);
+    }
+    Ok(Status::WouldChange)
+}
+
+async fn by_hand(words: &[String], format: Format, shell: &mut Shell) -> Result<Status, CliError> {
+    let wrong = |error: &dyn std::fmt::Display, word: &str| CliError::Usage(format!("--set: '{word}': {error}"));
+    let (nodes, goals) = words.split_first().ok_or_else(|| CliError::Usage("--set needs nodes and a value".into()))?;
+    let nodes: Nodes = nodes.parse().map_err(|error| wrong(&error, nodes))?;
+    let goals: Result<Vec<set::Assignment>, CliError> =
+        goals.iter().map(|word| word.parse().map_err(|error: set::AssignmentError| wrong(&error, word))).collect();
+    let goals: BTreeMap<String, Option<String>> = set::once_each(goals?)?;
+    let nodes = Selection { nodes: Some(nodes.to_string()), ..Selection::default() };
+    let request = GoalsRequest { nodes, goals, if_revision: None, even_if_busy: false };
+    let plan: WhatIf = shell.api.post("/api/v1/plan/goals", &request).await?.document;
+    match format.structured() {
+        Some(format) => shell.out.document(format, &plan)?,
+        None => whatif::print(&plan, &format!("bootes set {}", words.join(" ")), shell)?,
+    }
+    if plan.classes.is_empty() {
+        if format == Format::Table {
             tell("nothing would change");
         }
         return Ok(Status::Done);

@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use super::Shell;
 use super::error::{CliError, Status};
-use super::nodes::counted;
+use super::nodes::{counted, tell_held};
 use super::output::FormatArgs;
 use super::select::Chosen;
 use super::table::{Cell, Table, Tone};
@@ -17,9 +17,9 @@ pub enum Command {
     /// Power on, and run what the cake says.
     On(Args),
     /// Stop what runs, let the agent leave, and power off.
-    Off(Args),
+    Off(OrderArgs),
     /// Off in good order, then on again.
-    Cycle(Args),
+    Cycle(OrderArgs),
     /// Ask the BMCs; exit code 1 when one does not answer.
     Status(Args),
 }
@@ -33,19 +33,33 @@ pub struct Args {
     format: FormatArgs,
 }
 
+/// With whom, and whether that may disturb them.
+#[derive(Debug, clap::Args)]
+pub struct OrderArgs {
+    #[command(flatten)]
+    with: Args,
+    /// Disturb nodes for this although they are busy or guarded.
+    #[arg(long)]
+    even_if_busy: bool,
+}
+
 /// Does it.
 pub async fn run(command: Command, shell: &mut Shell) -> Result<Status, CliError> {
-    let (args, power, said) = match command {
-        Command::On(args) => (args, PowerVerb::On, "asked for power on"),
+    let (order, power, said) = match command {
+        Command::On(args) => (OrderArgs { with: args, even_if_busy: false }, PowerVerb::On, "asked for power on"),
         Command::Off(args) => (args, PowerVerb::Off, "asked for power off"),
         Command::Cycle(args) => (args, PowerVerb::Cycle, "asked for a power cycle"),
         Command::Status(args) => return status(&args, shell).await,
     };
-    let request = PowerRequest { nodes: args.nodes.selection(), power };
+    let OrderArgs { with: args, even_if_busy } = order;
+    let request = PowerRequest { nodes: args.nodes.selection(), power, even_if_busy };
     let accepted: Accepted = shell.api.post("/api/v1/power", &request).await?.document;
     match args.format.format.structured() {
         Some(format) => shell.out.document(format, &accepted)?,
-        None => shell.out.text(&format!("{said}, {}\n", counted(&accepted)))?,
+        None => {
+            shell.out.text(&format!("{said}, {}\n", counted(&accepted)))?;
+            tell_held(&accepted);
+        }
     }
     Ok(Status::Done)
 }

@@ -6,8 +6,9 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use super::Shell;
+use super::client::Query;
 use super::error::{CliError, Status};
-use super::nodes::{Nodes, counted};
+use super::nodes::{Nodes, counted, tell_held};
 use super::output::FormatArgs;
 use super::select::Selectors;
 use crate::model::nodeset::NodeSetError;
@@ -30,6 +31,12 @@ pub struct Args {
     /// Refuse, and tell what there is, unless the nodes still have this revision (see 'bootes describe node').
     #[arg(long, value_name = "REVISION")]
     if_revision: Option<u64>,
+    /// Disturb nodes for this although they are busy or guarded.
+    #[arg(long)]
+    even_if_busy: bool,
+    /// Do it only when it would still do what this plan says.
+    #[arg(long, value_name = "ID")]
+    approve_plan: Option<String>,
     #[command(flatten)]
     format: FormatArgs,
 }
@@ -81,15 +88,24 @@ fn words(args: &Args) -> Result<(Option<Nodes>, Vec<Assignment>), CliError> {
     Ok((nodes, rest.iter().map(assignment).collect::<Result<_, _>>()?))
 }
 
-/// Asks.
-pub async fn run(args: Args, shell: &mut Shell) -> Result<Status, CliError> {
-    let (nodes, given) = words(&args)?;
-    let mut goals = BTreeMap::new();
-    for goal in given {
-        if goals.insert(goal.path.to_string(), goal.value).is_some() {
+/// Values by path.
+///
+/// # Errors
+/// When one is given twice.
+pub(super) fn once_each(goals: Vec<Assignment>) -> Result<BTreeMap<String, Option<String>>, CliError> {
+    let mut by_path = BTreeMap::new();
+    for goal in goals {
+        if by_path.insert(goal.path.to_string(), goal.value).is_some() {
             return Err(CliError::Usage(format!("{} is given twice; give it once", goal.path)));
         }
     }
+    Ok(by_path)
+}
+
+/// Asks.
+pub async fn run(args: Args, shell: &mut Shell) -> Result<Status, CliError> {
+    let (nodes, given) = words(&args)?;
+    let goals = once_each(given)?;
     let said: Vec<String> = goals
         .iter()
         .map(|(path, value)| match value {
@@ -98,11 +114,16 @@ pub async fn run(args: Args, shell: &mut Shell) -> Result<Status, CliError> {
         })
         .collect();
     let if_revision = args.if_revision.map(Revision);
-    let request = GoalsRequest { nodes: args.selectors.with(nodes.as_ref()), goals, if_revision };
-    let accepted: Accepted = shell.api.post("/api/v1/goals", &request).await?.document;
+    let nodes = args.selectors.with(nodes.as_ref());
+    let request = GoalsRequest { nodes, goals, if_revision, even_if_busy: args.even_if_busy };
+    let query = Query::default().with("approve", args.approve_plan.as_ref());
+    let accepted: Accepted = shell.api.post(&query.after("/api/v1/goals"), &request).await?.document;
     match args.format.format.structured() {
         Some(format) => shell.out.document(format, &accepted)?,
-        None => shell.out.text(&format!("{}, {}\n", said.join(", "), counted(&accepted)))?,
+        None => {
+            shell.out.text(&format!("{}, {}\n", said.join(", "), counted(&accepted)))?;
+            tell_held(&accepted);
+        }
     }
     Ok(Status::Done)
 }

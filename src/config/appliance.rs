@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use super::error::{ConfigError, ValueError};
 use super::field::{Document, Field, Table};
-use super::keys::appliance as keys;
+use super::keys::{Key, appliance as keys};
 use super::module::{self, OutsideModule};
 use super::source::Source;
 use super::suggest;
 use crate::journal::KeepPolicy;
-use crate::plan::Policy;
+use crate::plan::{Graph, Policy};
 
 /// Bytes of an interface's name (`IFNAMSIZ`, less the end mark).
 const INTERFACE_BYTES_MAX: usize = 15;
@@ -100,7 +100,16 @@ pub struct Boot {
     pub arguments: Vec<String>,
 }
 
-/// Retries and timeouts.
+/// Whether steps are started after the appliance's own start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// As it was when it stopped.
+    AsItWas,
+    /// Not until an operator thaws.
+    Frozen,
+}
+
+/// Retries, timeouts, and what holds steps back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Engine {
     /// Failures that count, until a node is quarantined.
@@ -111,6 +120,20 @@ pub struct Engine {
     pub backoff_max_s: u64,
     /// Timeouts that stand before the declared ones, in seconds, by mutation.
     pub timeouts_s: BTreeMap<String, u64>,
+    /// Whether steps are started after the appliance's own start.
+    pub start: Start,
+    /// How many nodes may be disturbed at once; 0 for any number.
+    pub disrupted_max: u64,
+    /// The share of all nodes, in percent, whose turning bad within the window is a mass event; 0 for none.
+    pub mass_share_percent: u64,
+    /// Fewer nodes than this are never a mass event.
+    pub mass_nodes_min: u64,
+    /// The window, in seconds.
+    pub mass_window_s: u64,
+    /// Mutations that are never planned with. Modules that are not there yet may declare them.
+    pub disabled_mutations: Vec<String>,
+    /// Modules whose mutations are never planned with. They need not be there yet.
+    pub disabled_modules: Vec<String>,
 }
 
 impl Engine {
@@ -123,8 +146,18 @@ impl Engine {
             backoff_base_ms: ms(self.backoff_base_s),
             backoff_max_ms: ms(self.backoff_max_s),
             timeouts_ms: self.timeouts_s.iter().map(|(name, seconds)| (name.clone(), ms(*seconds))).collect(),
-            ..Policy::default()
+            mass_share_percent: self.mass_share_percent,
+            mass_nodes_min: self.mass_nodes_min,
+            mass_window_ms: ms(self.mass_window_s),
+            disrupted_max: self.disrupted_max,
         }
+    }
+
+    /// `graph` without what is switched off.
+    #[must_use]
+    pub fn switch_off(&self, graph: Graph) -> Graph {
+        let (mutations, modules) = (&self.disabled_mutations, &self.disabled_modules);
+        graph.switched_off(mutations.iter().map(String::as_str), modules.iter().map(String::as_str))
     }
 }
 
@@ -319,7 +352,22 @@ fn engine(table: &Table, modules: &[OutsideModule]) -> Result<Engine, ConfigErro
         backoff_base_s: base_s,
         backoff_max_s: max_s,
         timeouts_s,
+        start: match table.get(&keys::START_FROZEN).map(|field| field.flag()).transpose()? {
+            Some(true) => Start::Frozen,
+            Some(false) | None => Start::AsItWas,
+        },
+        disrupted_max: table.number(&keys::DISRUPTED_MAX)?,
+        mass_share_percent: table.number(&keys::MASS_SHARE_PERCENT)?,
+        mass_nodes_min: table.number(&keys::MASS_NODES_MIN)?,
+        mass_window_s: table.number(&keys::MASS_WINDOW_S)?,
+        disabled_mutations: words(table, &keys::DISABLED_MUTATIONS)?,
+        disabled_modules: words(table, &keys::DISABLED_MODULES)?,
     })
+}
+
+fn words(table: &Table, key: &Key) -> Result<Vec<String>, ConfigError> {
+    let Some(field) = table.get(key) else { return Ok(Vec::new()) };
+    field.items()?.iter().map(|item| not_empty(item).map(str::to_owned)).collect()
 }
 
 fn mutation_names() -> Vec<String> {

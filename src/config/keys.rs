@@ -194,7 +194,12 @@ pub mod appliance {
         Else("none"),
         "a module from outside: a program that declares variables and mutations, see WRITING-A-MODULE.md",
     );
-    pub const ENGINE: Key = key("engine", Kind::Table(&ENGINE_SECTION), Else("its defaults"), "retries and timeouts");
+    pub const ENGINE: Key = key(
+        "engine",
+        Kind::Table(&ENGINE_SECTION),
+        Else("its defaults"),
+        "retries, timeouts, and what holds steps back",
+    );
 
     pub const INTERFACES: Key =
         key("interfaces", Kind::Texts, Required, "network interfaces on which machines are answered");
@@ -307,6 +312,37 @@ pub mod appliance {
         prefix: "module",
         keys: &[MODULE_NAME, MODULE_COMMAND, MODULE_CONFIG, MODULE_BMC, MODULE_START],
     };
+    pub const START_FROZEN: Key = key(
+        "start_frozen",
+        Kind::Flag,
+        Else("`false`"),
+        "whether nothing is started after each start, until `bootes thaw --all`",
+    );
+    pub const DISRUPTED_MAX: Key = key(
+        "disrupted_max",
+        Kind::Number { min: 0, max: 20_000 },
+        Number(0),
+        "nodes that may be disturbed at once; 0 for any number",
+    );
+    pub const MASS_SHARE_PERCENT: Key = key(
+        "mass_share_percent",
+        Kind::Number { min: 0, max: 100 },
+        Number(25),
+        "share of all nodes whose turning bad together is a mass event; 0 for none",
+    );
+    pub const MASS_NODES_MIN: Key = key(
+        "mass_nodes_min",
+        Kind::Number { min: 1, max: 20_000 },
+        Number(5),
+        "nodes; fewer that turn bad together are no mass event",
+    );
+    pub const MASS_WINDOW_S: Key =
+        key("mass_window_s", PAUSE, Number(60), "seconds within which nodes turn bad together");
+    pub const DISABLED_MUTATIONS: Key =
+        key("disabled_mutations", Kind::Texts, Else("none"), "mutations that are never planned with, by name");
+    pub const DISABLED_MODULES: Key =
+        key("disabled_modules", Kind::Texts, Else("none"), "modules whose mutations are never planned with, by name");
+
     static DHCP_SECTION: Section =
         Section { title: "[dhcp]", prefix: "dhcp", keys: &[INTERFACES, ROUTER_ADVERTISEMENTS] };
     static TFTP_SECTION: Section = Section { title: "[tftp]", prefix: "tftp", keys: &[TFTP_LISTEN] };
@@ -319,8 +355,23 @@ pub mod appliance {
         Section { title: "[boot]", prefix: "boot", keys: &[LOADERS, LAYER0, CONSOLE, ARGUMENTS] };
     static IMAGES_SECTION: Section = Section { title: "[images]", prefix: "images", keys: &[STORE] };
     static POWER_SECTION: Section = Section { title: "[power]", prefix: "power", keys: &[POLL_S] };
-    static ENGINE_SECTION: Section =
-        Section { title: "[engine]", prefix: "engine", keys: &[RETRY_BUDGET, BACKOFF_BASE_S, BACKOFF_MAX_S, TIMEOUTS] };
+    static ENGINE_SECTION: Section = Section {
+        title: "[engine]",
+        prefix: "engine",
+        keys: &[
+            RETRY_BUDGET,
+            BACKOFF_BASE_S,
+            BACKOFF_MAX_S,
+            TIMEOUTS,
+            START_FROZEN,
+            DISRUPTED_MAX,
+            MASS_SHARE_PERCENT,
+            MASS_NODES_MIN,
+            MASS_WINDOW_S,
+            DISABLED_MUTATIONS,
+            DISABLED_MODULES,
+        ],
+    };
 
     static JOURNAL_SECTION: Section =
         Section { title: "[journal]", prefix: "journal", keys: &[SNAPSHOT_EVERY_FACTS, KEEP_DAYS, KEEP_FACTS] };

@@ -23,5 +23,5 @@ mod suggest;
 #[cfg(test)]
 mod tests;
 
-pub use appliance::{Agents, Appliance, Boot, Engine};
+pub use appliance::{Agents, Appliance, Boot, Engine, Start};
 pub use error::{ConfigError, Problem, ValueError};

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use imbl::{OrdMap, Vector};
+use imbl::OrdMap;
 
 use crate::fact::{
     Declaration, EngineEvent, EngineFact, Fact, FleetFact, ModuleEvent, OperatorEvent, OutcomeFact, Stamped,
@@ -46,7 +46,7 @@ pub struct Core {
     /// Nodes whose next step waits for something that is not of the node: a mass event, or their turn.
     held: BTreeSet<NodeId>,
     /// The nodes that had turned bad when that was last looked at.
-    bad_seen: Vector<(UnixMs, NodeId)>,
+    bad_seen: OrdMap<NodeId, UnixMs>,
 }
 
 /// What one turn made.
@@ -65,7 +65,7 @@ impl Core {
     pub fn new(state: State, planner: Planner, policy: Policy) -> Self {
         let built_in = planner.graph().clone();
         let (wake_of, wakes, held) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
-        let (declared, described, bad_seen) = (OrdMap::new(), OrdMap::new(), Vector::new());
+        let (declared, described, bad_seen) = (OrdMap::new(), OrdMap::new(), OrdMap::new());
         let mut core = Core { state, built_in, declared, described, planner, policy, wake_of, wakes, held, bad_seen };
         core.follow_modules();
         core

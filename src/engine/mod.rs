@@ -19,7 +19,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::core::{Core, Turn};
-use crate::fact::{ApplianceFact, Fact, FailReason, OutcomeFact, Stamped};
+use crate::fact::{ApplianceFact, Fact, FailReason, OperatorEvent, OutcomeFact, Stamped};
 use crate::journal::{Journal, JournalError, Recovered};
 use crate::model::limits::FACTS_PER_COMMIT_MAX;
 use crate::model::{FactSeq, UnixMs};
@@ -56,6 +56,8 @@ pub struct Engine {
     snapshots: watch::Sender<Arc<State>>,
     feed: broadcast::Sender<Arc<Stamped<Fact>>>,
     modules: HashMap<Arc<str>, mpsc::Sender<Action>>,
+    /// What is said with the first turn.
+    at_start: Vec<Fact>,
 }
 
 type Ack = oneshot::Sender<Result<FactSeq, SubmitError>>;
@@ -70,7 +72,15 @@ impl Engine {
         let snapshots = watch::Sender::new(Arc::new(state.clone()));
         let core = Core::new(state, Planner::new(graph), policy);
         let feed = broadcast::Sender::new(FEED_BACKLOG_MAX);
-        Ok(Engine { core, journal, notes, lost: 0, snapshots, feed, modules: HashMap::new() })
+        let (modules, at_start) = (HashMap::new(), Vec::new());
+        Ok(Engine { core, journal, notes, lost: 0, snapshots, feed, modules, at_start })
+    }
+
+    /// Freezes everything with the first turn, before anything can be started; unless it is frozen already.
+    pub fn start_frozen(&mut self) {
+        if self.core.state().control.frozen.is_none() {
+            self.at_start.push(Fact::Operator(OperatorEvent::Frozen { node: None }.into()));
+        }
     }
 
     /// The snapshots that the engine publishes.
@@ -101,6 +111,7 @@ impl Engine {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let mut leftover = vec![Fact::Appliance(ApplianceFact::Started { version })];
         leftover.extend(self.notes.drain(..).map(Fact::Appliance));
+        leftover.append(&mut self.at_start);
         let mut batch = Vec::new();
         loop {
             match self.turn(std::mem::take(&mut leftover), std::mem::take(&mut batch), &facts) {

@@ -2,6 +2,7 @@
 
 mod fleet;
 mod freeze;
+mod planned;
 mod removal;
 mod switches;
 mod world;

@@ -24,6 +24,8 @@ pub const EXTENSIONS_MAX: usize = 256;
 pub const VARIABLES_PER_EXTENSION_MAX: usize = 256;
 /// Pools of one cluster; an apply that would exceed it is refused whole.
 pub const POOLS_MAX: usize = 1_000;
+/// Milliseconds of a mutation's timeout that an operator sets; a longer one is refused.
+pub const TIMEOUT_MS_MAX: u64 = 7 * 86_400_000;
 /// Nodes that turned bad and are remembered to notice a mass event; the oldest go first.
 pub const TURNED_BAD_MAX: usize = 20_000;
 /// Images in one cake; an apply that would exceed it is refused whole. The planner's search space doubles

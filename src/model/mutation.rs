@@ -125,7 +125,7 @@ pub enum Context {
 }
 
 /// Whether a mutation interrupts what a node does for its users.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Disruption {
     /// It does not.

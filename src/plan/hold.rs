@@ -4,6 +4,8 @@
 //! does not count twice, so that a plan of several disruptive steps is not held in the middle. An operator's leave to
 //! disturb a node lifts its guards, and nothing else.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::decide::Policy;
@@ -50,6 +52,20 @@ pub enum Hold {
         /// How many may be.
         max: u64,
     },
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Hold::NodeFrozen { since } => write!(f, "the node's thaw (frozen since {since})"),
+            Hold::AllFrozen { since } => write!(f, "the thaw of everything (frozen since {since})"),
+            Hold::Guarded { variable, value, why } => write!(f, "{variable} to be something else than {value} ({why})"),
+            Hold::MassEvent { since, bad, of } => {
+                write!(f, "an operator's word on the mass event of {since} ({bad} of {of} nodes turned bad)")
+            }
+            Hold::Queued { disrupted, max } => write!(f, "its turn ({disrupted} nodes are disturbed, {max} may be)"),
+        }
+    }
 }
 
 /// What holds the start of `mutation` on `node` back, if anything does.

@@ -3,7 +3,8 @@
 //! `graph` holds the mutations that modules declare; `goal` says what a node should be; `search` finds the quickest
 //! way there; `decide` turns that, the step under way and the failures so far into one next move; `why` and
 //! `timeline` explain a node, `group` and `fleet` many at once; `resolve` makes a node out of what its pool and the
-//! defaults say, `diff` says what an apply would change, and `select` which nodes are meant. All are functions of values.
+//! defaults say, `diff` says what an apply would change, `whatif` what nodes would do then, and `select` which nodes are
+//! meant. All are functions of values.
 //!
 //! Absent on purpose: doing anything. The engine journals a decision, then asks a module.
 
@@ -20,6 +21,7 @@ pub mod select;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod whatif;
 mod why;
 
 pub use decide::{Decision, Failure, Policy, decide, fail, timeout_ms};
@@ -31,6 +33,7 @@ pub use group::{Between, Said, UnmetOfMany, WhyGroup, group};
 pub use hold::{Hold, hold, mass_event};
 pub use search::{NoPlan, POWER_MODULE, Plan, Planner, expected_ms};
 pub use timeline::{Stage, timeline};
+pub use whatif::{Class, NodeChange, PlannedStep, Waiting, WaitsFor, Warning, WhatIf, what_if};
 pub use why::{Asker, Awaiting, Evidence, NoWay, Reason, Source, Suggestion, Unmet, Wait, WhyReport, why};
 
 pub use crate::model::mutation::{

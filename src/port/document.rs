@@ -8,10 +8,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use super::control::HeldDocument;
 use crate::fact::{Fact, PowerState, Stamped};
 use crate::model::hardware::Hardware;
 use crate::model::{BmcDriver, FactSeq, Mac, Name, NodeId, Revision, UnixMs};
-use crate::plan::{Change, Stage, goal_reached};
+use crate::plan::{Change, Stage, WhatIf, goal_reached};
 use crate::state::{Node, State};
 
 pub use super::describe::{ApplyRequest, BmcRequest, CakeRequest, NodeRequest};
@@ -147,7 +148,7 @@ impl NodeDocument {
 
 /// How far a node has come: the last thing that is known of power, boot and run, in this order of precedence from
 /// the end, with the time since which it is so.
-fn stage_of(node: &Node) -> (String, Option<UnixMs>) {
+pub(super) fn stage_of(node: &Node) -> (String, Option<UnixMs>) {
     use crate::model::VarPath;
     let seen = |path: VarPath| node.observed.get(&path).map(|o| (o.value.to_string(), o.at));
     if goal_reached(node) {
@@ -176,6 +177,9 @@ pub struct ApplyAnswer {
     pub changes: Vec<Change>,
     /// Whether they were made.
     pub applied: bool,
+    /// What nodes would do then, or do now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<WhatIf>,
 }
 
 /// Which nodes a request is about: those that are in all that is given. At least one of them must be.
@@ -206,6 +210,9 @@ pub struct GoalsRequest {
     /// Refused unless every node still has this revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_revision: Option<Revision>,
+    /// Whether the nodes may be disturbed for it although they are busy or guarded.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub even_if_busy: bool,
 }
 
 /// What to do with the power of nodes.
@@ -228,6 +235,9 @@ pub struct PowerRequest {
     pub nodes: Selection,
     /// What to do.
     pub power: PowerVerb,
+    /// Whether the nodes may be disturbed for it although they are busy or guarded.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub even_if_busy: bool,
 }
 
 /// A request that needs nothing but nodes.
@@ -247,6 +257,9 @@ pub struct Accepted {
     pub count: usize,
     /// The journal's last fact of it.
     pub seq: FactSeq,
+    /// Those of them whose next step is held back, and by what.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<HeldDocument>,
 }
 
 /// What a BMC just said.

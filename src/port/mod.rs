@@ -6,6 +6,7 @@
 //! Absent on purpose: what facts mean, and who acts on an action.
 
 pub mod access;
+pub mod control;
 pub mod describe;
 pub mod document;
 pub mod health;

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use imbl::{OrdMap, OrdSet, Vector};
+use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 
 use crate::fact::{Declaration, FleetFact, Switch};
@@ -35,8 +35,8 @@ pub struct Control {
     pub modules: OrdMap<Name, Arc<Declaration>>,
     /// The mass event that holds disruptive steps back.
     pub mass_event: Option<MassEvent>,
-    /// Nodes that turned bad and are not well again, oldest first.
-    pub turned_bad: Vector<(UnixMs, NodeId)>,
+    /// Nodes that turned bad and are not well again, with when they did.
+    pub turned_bad: OrdMap<NodeId, UnixMs>,
     /// Nodes that a disruptive step was started on and that are not back at their goal.
     pub disrupted: OrdSet<NodeId>,
     /// Counts the changes of what plans depend on.
@@ -131,18 +131,16 @@ impl Control {
     }
 
     pub(super) fn node_turned_bad(&mut self, at: UnixMs, node: NodeId) {
-        self.turned_bad.retain(|(_, bad)| *bad != node);
-        if self.turned_bad.len() >= TURNED_BAD_MAX {
-            self.turned_bad.pop_front();
+        if self.turned_bad.len() >= TURNED_BAD_MAX && !self.turned_bad.contains_key(&node) {
+            let oldest = self.turned_bad.iter().min_by_key(|(_, at)| **at).map(|(node, _)| *node);
+            oldest.and_then(|oldest| self.turned_bad.remove(&oldest));
         }
-        self.turned_bad.push_back((at, node));
+        self.turned_bad.insert(node, at);
     }
 
     pub(super) fn node_is_well(&mut self, node: NodeId) {
         self.disrupted.remove(&node);
-        if self.turned_bad.iter().any(|(_, bad)| *bad == node) {
-            self.turned_bad.retain(|(_, bad)| *bad != node);
-        }
+        self.turned_bad.remove(&node);
     }
 
     pub(super) fn fleet(&mut self, at: UnixMs, fact: &FleetFact) {
@@ -154,13 +152,13 @@ impl Control {
 
     pub(super) fn mass_event_cleared(&mut self) {
         self.mass_event = None;
-        self.turned_bad = Vector::new();
+        self.turned_bad = OrdMap::new();
     }
 
     /// How many nodes turned bad at or after `since`, and are not well again.
     #[must_use]
     pub fn bad_since(&self, since: UnixMs) -> u64 {
-        let recent = self.turned_bad.iter().rev().take_while(|(at, _)| *at >= since).count();
+        let recent = self.turned_bad.values().filter(|at| **at >= since).count();
         u64::try_from(recent).unwrap_or(u64::MAX)
     }
 }

@@ -17,6 +17,7 @@ mod module;
 mod node;
 mod observe;
 mod operator;
+mod suppose;
 #[cfg(test)]
 mod tests;
 

@@ -78,9 +78,9 @@ pub(super) fn apply(state: &mut State, at: UnixMs, event: &OperatorEvent) {
             n.request = None;
             n.disturb = None;
         }),
-        OperatorEvent::Frozen { node: Some(node) } => state.change(*node, |n| n.frozen = Some(at)),
+        OperatorEvent::Frozen { node: Some(node) } => state.change(*node, |n| n.frozen = n.frozen.or(Some(at))),
         OperatorEvent::Thawed { node: Some(node) } => state.change(*node, |n| n.frozen = None),
-        OperatorEvent::Frozen { node: None } => state.control.frozen = Some(at),
+        OperatorEvent::Frozen { node: None } => state.control.frozen = state.control.frozen.or(Some(at)),
         OperatorEvent::Thawed { node: None } => state.control.frozen = None,
         OperatorEvent::MutationSwitched { mutation, to } => state.control.switch_mutation(mutation, *to),
         OperatorEvent::ModuleSwitched { module, to } => state.control.switch_module(module, *to),

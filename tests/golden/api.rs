@@ -4,13 +4,15 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
+use bootes::fact::OperatorEvent;
 use bootes::model::{
     BmcTemplate, CakeSpec, Digest, FactSeq, ImagePin, Moment, NodeId, NodeSet, Place, Role, Sealed, Template, UnixMs,
     VarPath,
 };
 use bootes::plan::resolve::NodeDescription;
-use bootes::plan::{Description, Planner, diff, why};
+use bootes::plan::{Description, Planner, WhatIf, diff, what_if, why};
 use bootes::port::access::{CertificateDocument, CreatedToken, TokenDocument};
+use bootes::port::control::{ClusterDocument, FreezeAnswer, MassEventDocument, MutationDocument, SwitchAnswer, held};
 use bootes::port::describe::{ApplyRequest, CreateRequest, NodeDetail, ValueDocument, VariableState};
 use bootes::port::document::{
     Accepted, ApplyAnswer, EventDocument, Items, MachineDocument, ModuleDocument, NodeDocument, PowerDocument, Problem,
@@ -165,21 +167,49 @@ fn route<'a>(
     let accepted = || {
         let nodes = nodes(cluster, asked()["nodes"].as_str())?;
         let names = NodeSet::fold(nodes.iter().map(|node| node.spec.name.as_str()));
-        text(&Accepted { nodes: names, count: nodes.len(), seq: FactSeq(state.seq.0 + nodes.len() as u64) })
+        let seq = FactSeq(state.seq.0 + nodes.len() as u64);
+        let asked: Vec<OperatorEvent> = match asked()["power"].as_str() {
+            Some("off") => nodes.iter().map(|node| power_off(node)).collect(),
+            _ => vec![],
+        };
+        let after = state.supposing(now, &asked);
+        let nodes: Vec<Arc<Node>> = nodes.iter().filter_map(|node| after.node(node.id).cloned()).collect();
+        text(&Accepted {
+            nodes: names,
+            count: nodes.len(),
+            seq,
+            held: held(&after, &nodes, &cluster.graph, &cluster.policy, now),
+        })
+    };
+    let what_if = |events: &[OperatorEvent]| {
+        what_if(state, &state.supposing(now, events), events, &cluster.graph, &cluster.policy)
+    };
+    let approved = |plan: &WhatIf| match get("approve") {
+        Some(id) if id != plan.id => Err(problem(
+            409,
+            "plan-moved",
+            format!("plan {id} was approved, and what would be done by now is plan {}", plan.id),
+        )),
+        _ => Ok(()),
     };
     let part = || get("only").map_or(Part::Both, |word| word.parse().unwrap());
     match path {
         "/api/v1/nodes" if *method == Method::DELETE => {
             let nodes = nodes(cluster, get("nodes"))?;
             let names = NodeSet::fold(nodes.iter().map(|node| node.spec.name.as_str()));
-            text(&Accepted { nodes: names, count: nodes.len(), seq: FactSeq(state.seq.0 + nodes.len() as u64) })
+            text(&Accepted {
+                nodes: names,
+                count: nodes.len(),
+                seq: FactSeq(state.seq.0 + nodes.len() as u64),
+                held: Vec::new(),
+            })
         }
         "/api/v1/nodes" if *method == Method::POST => {
             let CreateRequest { items } = serde_json::from_slice(body).unwrap();
             let request = ApplyRequest { nodes: items, ..ApplyRequest::default() };
             let (changes, _) =
                 diff(state, &description(request)).map_err(|error| problem(422, "invalid", error.to_string()))?;
-            text(&ApplyAnswer { changes, applied: true })
+            text(&ApplyAnswer { changes, applied: true, plan: None })
         }
         "/api/v1/version" => text(&json!({ "version": "0.1.0" })),
         "/api/v1/nodes" if get("at").is_some() => {
@@ -242,12 +272,41 @@ fn route<'a>(
         }
         "/api/v1/plan" | "/api/v1/apply" => {
             let request: ApplyRequest = serde_json::from_slice(body).unwrap();
-            let (changes, _) =
+            let (changes, events) =
                 diff(state, &description(request)).map_err(|error| problem(422, "invalid", error.to_string()))?;
+            let plan = what_if(&events);
+            approved(&plan)?;
             let applied = path.ends_with("apply") && !changes.is_empty();
-            text(&ApplyAnswer { changes, applied })
+            text(&ApplyAnswer { changes, applied, plan: Some(plan) })
+        }
+        "/api/v1/plan/goals" => {
+            let events = goals(&nodes(cluster, asked()["nodes"].as_str())?, &asked());
+            text(&what_if(&events))
+        }
+        "/api/v1/cluster" => text(&ClusterDocument::new(state, &cluster.policy)),
+        "/api/v1/mass-event" | "/api/v1/mass-event/clear" => text(&MassEventDocument::new(state)),
+        "/api/v1/mutations" => {
+            let document = |mutation| MutationDocument::new(mutation, &cluster.graph, &state.control, &cluster.policy);
+            text(&Items { items: cluster.graph.mutations().iter().map(document).collect() })
+        }
+        "/api/v1/mutations/none/switch" => Err(problem(
+            404,
+            "no-such-mutation",
+            "there is no mutation none; 'bootes mutation list' lists those that there are".into(),
+        )),
+        "/api/v1/freeze" | "/api/v1/thaw" => {
+            let set = asked()["nodes"].as_str().map(str::to_owned);
+            let changed = match &set {
+                Some(_) => nodes(cluster, set.as_deref())?.len(),
+                None => usize::from(path.ends_with("freeze")),
+            };
+            text(&FreezeAnswer { nodes: set, changed, frozen_nodes: "n6".into(), all_frozen: false })
         }
         "/api/v1/goals" => {
+            if get("approve").is_some() {
+                let events = goals(&nodes(cluster, asked()["nodes"].as_str())?, &asked());
+                approved(&what_if(&events))?;
+            }
             for (path, value) in asked()["goals"].as_object().unwrap() {
                 let goal = path.parse().and_then(|path| match value.as_str() {
                     Some(text) => cluster.core.state().schema.parse_goal(&path, text).map(|_| ()),
@@ -280,6 +339,22 @@ fn route<'a>(
                 PowerDocument { name, power, problem }
             };
             text(&Items { items: nodes(cluster, asked()["nodes"].as_str())?.iter().map(document).collect() })
+        }
+        other if other.ends_with("/switch") => {
+            let to = serde_json::from_value(asked()["to"].clone()).unwrap();
+            let name = other.split('/').rev().nth(1).unwrap().to_owned();
+            text(&SwitchAnswer { name, to, changed: to == bootes::fact::Switch::Disabled })
+        }
+        other if other.ends_with("/timeout") => {
+            let name = other.split('/').rev().nth(1).unwrap();
+            let set = OperatorEvent::TimeoutSet { mutation: name.into(), timeout_ms: asked()["timeout_ms"].as_u64() };
+            let after = state.supposing(now, &[set]);
+            text(&MutationDocument::new(
+                cluster.graph.get(name).unwrap(),
+                &cluster.graph,
+                &after.control,
+                &cluster.policy,
+            ))
         }
         other => match other.strip_prefix("/api/v1/nodes/") {
             Some(name) => text(&NodeDetail::new(state, nodes(cluster, Some(name))?.first().unwrap(), now)),
@@ -317,6 +392,23 @@ fn modules() -> Vec<ModuleDocument> {
         ..built_in.clone()
     };
     vec![built_in, lamp]
+}
+
+fn power_off(node: &Node) -> OperatorEvent {
+    let (path, value) = (bootes::model::VarPath::power(), bootes::model::Value::symbol("off"));
+    OperatorEvent::GoalSet { node: node.id, path, value: Some(value) }
+}
+
+fn goals(nodes: &[Arc<Node>], asked: &Value) -> Vec<OperatorEvent> {
+    let goal = |node: &Arc<Node>| {
+        let id = node.id;
+        asked["goals"].as_object().unwrap().iter().map(move |(path, value)| OperatorEvent::GoalSet {
+            node: id,
+            path: path.parse().unwrap(),
+            value: value.as_str().map(bootes::model::Value::symbol),
+        })
+    };
+    nodes.iter().flat_map(goal).collect()
 }
 
 fn tokens() -> Vec<TokenDocument> {

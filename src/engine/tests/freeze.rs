@@ -354,3 +354,39 @@ fn a_node_that_dies_while_it_is_frozen_comes_back_when_it_is_thawed() {
     world.pass(60_000);
     assert!(world.all_arrived(), "{:?}", world.next(1));
 }
+
+#[test]
+fn an_appliance_that_starts_frozen_starts_nothing_and_says_so_once() {
+    use crate::engine::Engine;
+    use crate::journal::{Filter, Journal, JournalReader};
+    use crate::plan::Policy;
+    use crate::port::fact_channel;
+
+    let folder = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let journal = Journal::open(folder.path()).unwrap();
+        let mut engine = Engine::replay(journal, super::world::graph(), Policy::default()).unwrap();
+        engine.start_frozen();
+        let (facts, receiver) = fact_channel();
+        let (stop, state) = (tokio_util::sync::CancellationToken::new(), engine.snapshots());
+        let mut feed = engine.feed().subscribe();
+        let heard = stop.clone();
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let thread = std::thread::spawn(move || runtime().block_on(engine.run(receiver, heard)));
+        let spec = World::new(1).node(1).spec.as_ref().clone();
+        let described = operator(OperatorEvent::NodeDescribed { node: id(1), spec: Box::new(spec) });
+        runtime().block_on(facts.submit(vec![described])).unwrap();
+        assert!(state.borrow().control.frozen.is_some() && state.borrow().node(id(1)).unwrap().in_flight.is_none());
+        let mut kinds = Vec::new();
+        while let Ok(stamped) = feed.try_recv() {
+            kinds.push(stamped.fact.kind());
+        }
+        assert!(!kinds.contains(&"engine"), "{kinds:?}");
+        stop.cancel();
+        thread.join().unwrap();
+    }
+    let is_freeze = |fact: &Fact| matches!(fact, Fact::Operator(o) if o.event == freeze(None));
+    let filter = Filter { limit: 1_000, ..Filter::default() };
+    let all = JournalReader::open(folder.path()).unwrap().read(&filter).unwrap();
+    assert_eq!(all.iter().filter(|stamped| is_freeze(&stamped.fact)).count(), 1);
+}

@@ -162,7 +162,8 @@ impl World {
         let node = action.node;
         let verb = action.step.to_string();
         self.order_log.push(verb.clone());
-        let digest = Digest::of(b"hello");
+        // An agent runs the version that is wanted when it is asked.
+        let wanted = self.node_of(node).wants(&VarPath::image_digest(&name("hello"))).cloned();
         let machine = self.machines.get_mut(&node).unwrap();
         let power = |event| Fact::Power(PowerFact { node, event });
         let failed = |reason| {
@@ -206,8 +207,7 @@ impl World {
             "image.activate hello" if !machine.activates => vec![],
             "image.activate hello" => {
                 machine.active = true;
-                let digest =
-                    Reported { path: VarPath::image_digest(&name("hello")), value: Some(Value::Digest(digest)) };
+                let digest = Reported { path: VarPath::image_digest(&name("hello")), value: wanted };
                 vec![
                     agent(
                         node,
@@ -394,6 +394,10 @@ impl World {
 
     pub(super) fn power_cuts(&self) -> u32 {
         self.machines.values().map(|m| m.power_cuts).sum()
+    }
+
+    fn node_of(&self, node: NodeId) -> &crate::state::Node {
+        self.core.state().node(node).unwrap()
     }
 
     pub(super) fn node(&self, number: u128) -> &crate::state::Node {

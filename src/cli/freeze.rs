@@ -1,0 +1,55 @@
+//! `bootes freeze` and `bootes thaw`: no step is started any more, of some nodes or of any; and they are again.
+
+use super::Shell;
+use super::error::{CliError, Status};
+use super::nodes::Nodes;
+use super::output::FormatArgs;
+use crate::port::control::{FreezeAnswer, FreezeRequest};
+
+/// Whom.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The nodes, for instance n[1-3].
+    #[arg(value_name = "NODESET", required_unless_present = "all", conflicts_with = "all")]
+    nodes: Option<Nodes>,
+    /// Everything, nodes that are not described yet included.
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    format: FormatArgs,
+}
+
+/// Freezes.
+pub async fn freeze(args: Args, shell: &mut Shell) -> Result<Status, CliError> {
+    run(args, "/api/v1/freeze", "frozen", shell).await
+}
+
+/// Thaws.
+pub async fn thaw(args: Args, shell: &mut Shell) -> Result<Status, CliError> {
+    run(args, "/api/v1/thaw", "thawed", shell).await
+}
+
+async fn run(args: Args, path: &str, done: &str, shell: &mut Shell) -> Result<Status, CliError> {
+    let request = FreezeRequest { nodes: args.nodes.map(|nodes| nodes.to_string()) };
+    let answer: FreezeAnswer = shell.api.post(path, &request).await?.document;
+    if let Some(format) = args.format.format.structured() {
+        shell.out.document(format, &answer)?;
+        return Ok(Status::Done);
+    }
+    let whom = answer.nodes.as_deref().unwrap_or("everything");
+    let mut text = match (answer.changed, answer.nodes.is_some()) {
+        (0, _) => format!("{whom}: {done} already\n"),
+        (_, false) => format!("{whom}: {done}\n"),
+        (1, true) => format!("{whom}: {done}, 1 node\n"),
+        (count, true) => format!("{whom}: {done}, {count} nodes\n"),
+    };
+    if done == "thawed" {
+        if answer.all_frozen {
+            text.push_str("everything is frozen still: 'bootes thaw --all'\n");
+        } else if !answer.frozen_nodes.is_empty() {
+            text.push_str(&format!("frozen still, each for itself: {}\n", answer.frozen_nodes));
+        }
+    }
+    shell.out.text(&text)?;
+    Ok(Status::Done)
+}
