@@ -6,11 +6,10 @@
 //!
 //! Invariant: every fact up to the mark is noted; what is noted and no longer kept does no harm.
 
-use std::time::Duration;
-
 use rusqlite::{Connection, Row, params};
 
 use super::tables::stored;
+use super::turnstile::Turnstile;
 
 /// Facts that are noted at once.
 pub(super) const FACTS_AT_ONCE: u64 = 50_000;
@@ -18,8 +17,6 @@ pub(super) const FACTS_AT_ONCE: u64 = 50_000;
 const ROWS_AT_ONCE: usize = 2_000;
 /// Nodes whose rows are pruned in one transaction.
 const NODES_AT_ONCE: usize = 200;
-/// Between two transactions; the engine comes in between.
-const PAUSE: Duration = Duration::from_millis(2);
 
 /// The last fact that is noted.
 pub(super) fn noted(connection: &Connection) -> rusqlite::Result<u64> {
@@ -27,7 +24,12 @@ pub(super) fn noted(connection: &Connection) -> rusqlite::Result<u64> {
 }
 
 /// Notes the facts up to this one, unless `stopped` says to leave it.
-pub(super) fn note(connection: &Connection, up_to: u64, stopped: &dyn Fn() -> bool) -> rusqlite::Result<()> {
+pub(super) fn note(
+    connection: &Connection,
+    up_to: u64,
+    turnstile: &Turnstile,
+    stopped: &dyn Fn() -> bool,
+) -> rusqlite::Result<()> {
     let mut done = noted(connection)?;
     while done < up_to && !stopped() {
         let end = up_to.min(done + FACTS_AT_ONCE);
@@ -37,6 +39,7 @@ pub(super) fn note(connection: &Connection, up_to: u64, stopped: &dyn Fn() -> bo
             if stopped() {
                 return Ok(());
             }
+            let _turn = turnstile.turn();
             let transaction = connection.unchecked_transaction()?;
             let mut insert =
                 transaction.prepare_cached("INSERT OR IGNORE INTO facts_by_node (node, seq) VALUES (?1, ?2)")?;
@@ -45,8 +48,8 @@ pub(super) fn note(connection: &Connection, up_to: u64, stopped: &dyn Fn() -> bo
             }
             drop(insert);
             transaction.commit()?;
-            std::thread::sleep(PAUSE);
         }
+        let _turn = turnstile.turn();
         connection.execute("UPDATE facts_by_node_upto SET seq = ?1", [stored(end)])?;
         done = end;
     }
@@ -66,9 +69,15 @@ pub(super) fn forget_after(connection: &Connection, last: u64) -> rusqlite::Resu
 }
 
 /// Forgets what was noted up to this fact, a few nodes at a time.
-pub(super) fn forget_up_to(connection: &Connection, last: u64, stopped: &dyn Fn() -> bool) -> rusqlite::Result<()> {
+pub(super) fn forget_up_to(
+    connection: &Connection,
+    last: u64,
+    turnstile: &Turnstile,
+    stopped: &dyn Fn() -> bool,
+) -> rusqlite::Result<()> {
     let mut node = String::new();
     loop {
+        let _turn = turnstile.turn();
         let transaction = connection.unchecked_transaction()?;
         for _ in 0..NODES_AT_ONCE {
             let next = "SELECT min(node) FROM facts_by_node WHERE node > ?1";
@@ -82,6 +91,5 @@ pub(super) fn forget_up_to(connection: &Connection, last: u64, stopped: &dyn Fn(
         if stopped() {
             return Ok(());
         }
-        std::thread::sleep(PAUSE);
     }
 }

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use super::codec::{Record, SNAPSHOT_FORMAT};
 use super::tables::{self, RECORD, stored};
 use super::travel::Known;
+use super::turnstile::Turnstile;
 use super::{JournalError, KeepPolicy, by_node, codec, salvage};
 use crate::model::{FactSeq, UnixMs};
 use crate::port::health::JournalHealth;
@@ -26,9 +27,9 @@ use crate::state::State;
 
 /// How long after a start the whole file is looked through: then whoever waited for the start has been served.
 const CHECK_AFTER: Duration = Duration::from_secs(60);
-/// Facts that are pruned or looked at in one transaction.
+/// Facts that are pruned in one turn, or looked at before a pause.
 const FACTS_AT_ONCE: u64 = 2_000;
-/// Between two of them; the engine comes in between.
+/// Between two looks, so that they do not take a processor for themselves.
 const PAUSE: Duration = Duration::from_millis(2);
 const DAY_MS: u64 = 86_400_000;
 
@@ -46,13 +47,14 @@ impl Keeper {
         dir: &Path,
         policy: KeepPolicy,
         health: Arc<watch::Sender<JournalHealth>>,
+        turnstile: Arc<Turnstile>,
     ) -> Result<Self, JournalError> {
         let path = tables::path_in(dir);
         let connection = tables::open_writer(&path)?;
         let interrupt = connection.get_interrupt_handle();
         let stop = Arc::new(AtomicBool::new(false));
         let (jobs, queue) = sync_channel(0);
-        let work = Work { dir: dir.to_owned(), connection, policy, health, stop: stop.clone() };
+        let work = Work { dir: dir.to_owned(), connection, policy, health, turnstile, stop: stop.clone() };
         let thread = std::thread::Builder::new().name("journal-keeper".into()).spawn(move || work.run(&queue));
         let thread = thread.map_err(|source| JournalError::Thread { source })?;
         Ok(Keeper { jobs: Some(jobs), thread: Some(thread), stop, interrupt })
@@ -112,6 +114,7 @@ struct Work {
     connection: Connection,
     policy: KeepPolicy,
     health: Arc<watch::Sender<JournalHealth>>,
+    turnstile: Arc<Turnstile>,
     stop: Arc<AtomicBool>,
 }
 
@@ -124,13 +127,12 @@ impl Work {
             match queue.recv_timeout(wait) {
                 Ok(job) => {
                     let (state, at, snapshot) = *job;
-                    self.tell(
-                        self.note(state.seq.0),
-                        "the facts of the nodes were not noted; events of a node take longer",
-                    );
+                    // The snapshot first: a start waits for it, and nothing for the other.
                     if snapshot == Snapshot::Due {
                         self.tell(self.keep(&state, at), "no snapshot was written; the next start takes longer");
                     }
+                    let consequence = "the facts of the nodes were not noted; events of a node take longer";
+                    self.tell(self.note(state.seq.0), consequence);
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     check_at = None;
@@ -154,13 +156,14 @@ impl Work {
 
     /// Notes which facts are about which node.
     fn note(&self, up_to: u64) -> Result<(), JournalError> {
-        let noted = by_node::note(&self.connection, up_to, &|| self.stopped());
+        let noted = by_node::note(&self.connection, up_to, &self.turnstile, &|| self.stopped());
         noted.map_err(|source| JournalError::Append { source })
     }
 
     /// Removes what a stop in the middle of a snapshot left behind.
     fn sweep(&self) -> Result<(), JournalError> {
         let sql = "DELETE FROM snapshot_parts WHERE seq NOT IN (SELECT seq FROM snapshots)";
+        let _turn = self.turnstile.turn();
         self.connection.execute(sql, []).map(|_| ()).map_err(|source| JournalError::Append { source })
     }
 
@@ -168,7 +171,7 @@ impl Work {
     fn keep(&self, state: &State, at: UnixMs) -> Result<(), JournalError> {
         let failed = |source| JournalError::Append { source };
         let snapshot = codec::Snapshot::of(state, at).map_err(|source| JournalError::Encode { source })?;
-        tables::insert_snapshot(&self.connection, &snapshot).map_err(failed)?;
+        tables::insert_snapshot(&self.connection, &snapshot, &self.turnstile).map_err(failed)?;
         tracing::info!(seq = snapshot.seq, bytes = snapshot.data.len(), "a snapshot of the state was written");
         let pruned = self.prune(snapshot.seq, at);
         let known = Known::of(&self.connection).map_err(|source| JournalError::Read { source })?;
@@ -207,10 +210,10 @@ impl Work {
         }
         let Some(floor) = floor else { return Ok(()) };
         for head in heads.iter().filter(|head| head.seq < floor) {
-            tables::forget_snapshot(&self.connection, head.seq)?;
+            tables::forget_snapshot(&self.connection, head.seq, &self.turnstile)?;
         }
         self.prune_facts(floor)?;
-        by_node::forget_up_to(&self.connection, floor, &|| self.stopped())
+        by_node::forget_up_to(&self.connection, floor, &self.turnstile, &|| self.stopped())
     }
 
     fn prune_facts(&self, up_to: u64) -> rusqlite::Result<()> {
@@ -218,9 +221,9 @@ impl Work {
         let mut from = first;
         while from <= up_to && !self.stopped() {
             let end = up_to.min(from + FACTS_AT_ONCE - 1);
+            let _turn = self.turnstile.turn();
             self.connection.execute("DELETE FROM facts WHERE seq <= ?1", [stored(end)])?;
             from = end + 1;
-            std::thread::sleep(PAUSE);
         }
         if first <= up_to {
             tracing::info!(first, up_to, "old facts were pruned from the journal");

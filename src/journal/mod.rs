@@ -14,6 +14,7 @@
 //! | `recover`, `salvage` | a damaged end; a damaged file |
 //! | `keeper` | snapshots, retention, a look through the whole file |
 //! | `by_node` | which facts are about a node, noted many at a time |
+//! | `turnstile` | the engine and the keeper write in turn |
 //! | `read`, `travel` | facts by filter; the state as it was |
 //! | `memory` | the same records in memory |
 //!
@@ -31,6 +32,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 mod travel;
+mod turnstile;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -48,6 +50,7 @@ pub use self::travel::Past;
 use self::codec::{Damage, EncodeError, Record};
 use self::keeper::{Keeper, Snapshot, Taken};
 use self::travel::Known;
+use self::turnstile::Turnstile;
 use crate::fact::{ApplianceFact, Fact, Stamped};
 use crate::model::{FactSeq, Place, UnixMs};
 use crate::port::health::{JournalHealth, Writing};
@@ -194,6 +197,7 @@ pub struct Journal {
     /// Up to which fact the keeper has been asked to note the nodes.
     noted_seq: u64,
     health: Arc<watch::Sender<JournalHealth>>,
+    turnstile: Arc<Turnstile>,
 }
 
 impl Journal {
@@ -219,7 +223,16 @@ impl Journal {
             opened => opened?,
         };
         let health = Arc::new(watch::Sender::new(JournalHealth::default()));
-        Ok(Journal { dir: dir.to_owned(), policy, keeper: None, connection, snapshot_seq: 0, noted_seq: 0, health })
+        Ok(Journal {
+            dir: dir.to_owned(),
+            policy,
+            keeper: None,
+            connection,
+            snapshot_seq: 0,
+            noted_seq: 0,
+            health,
+            turnstile: Arc::default(),
+        })
     }
 
     /// The state as the journal holds it. A damaged end is cut off; snapshots are written from now on.
@@ -252,7 +265,7 @@ impl Journal {
             cuts,
             ..JournalHealth::default()
         });
-        self.keeper = Some(Keeper::start(&self.dir, self.policy, self.health.clone())?);
+        self.keeper = Some(Keeper::start(&self.dir, self.policy, self.health.clone(), self.turnstile.clone())?);
         Ok(recovered)
     }
 
@@ -272,9 +285,11 @@ impl Journal {
 
     fn store(&mut self, batch: &[Stamped<Fact>]) -> Result<(), JournalError> {
         let failed = |source| JournalError::Append { source };
+        let encoded: Result<Vec<Record>, EncodeError> = batch.iter().map(Record::of).collect();
+        let records = encoded.map_err(|source| JournalError::Encode { source })?;
+        let _turn = self.turnstile.turn();
         let transaction = self.connection.transaction().map_err(failed)?;
-        for stamped in batch {
-            let record = Record::of(stamped).map_err(|source| JournalError::Encode { source })?;
+        for (stamped, record) in batch.iter().zip(records) {
             tables::insert(&transaction, &record).map_err(failed)?;
             if matches!(stamped.fact, Fact::Appliance(ApplianceFact::JournalCut { .. })) {
                 recover::told(&transaction).map_err(failed)?;

@@ -17,6 +17,7 @@ use rusqlite::{Connection, params};
 use super::JournalError;
 use super::codec::{Record, SNAPSHOT_FORMAT, Snapshot};
 use super::tables::{self, FILE_NAME, RECORD, SnapshotHead, stored};
+use super::turnstile::Turnstile;
 
 /// The new file while it is written.
 const UNFINISHED: &str = "journal.sqlite.saving";
@@ -178,7 +179,7 @@ fn write(
     }
     for head in good.iter().filter(|head| head.seq + 1 >= first && head.seq <= kept.end) {
         let snapshot = tables::snapshot(source, head.seq).map_err(|source| JournalError::Read { source })?;
-        tables::insert_snapshot(&transaction, &snapshot).map_err(failed)?;
+        tables::insert_snapshot(&transaction, &snapshot, &Turnstile::default()).map_err(failed)?;
     }
     let sql = "INSERT INTO cuts (after_seq, reason, kept_in) VALUES (?1, ?2, ?3)";
     transaction

@@ -10,6 +10,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Row, params};
 
 use super::JournalError;
 use super::codec::{Record, Snapshot};
+use super::turnstile::Turnstile;
 
 /// The journal's file in the state directory.
 pub const FILE_NAME: &str = "journal.sqlite";
@@ -144,22 +145,29 @@ pub(super) fn insert(connection: &Connection, record: &Record) -> rusqlite::Resu
 }
 
 /// Stores a snapshot piece by piece; it counts from its last statement on.
-pub(super) fn insert_snapshot(connection: &Connection, snapshot: &Snapshot) -> rusqlite::Result<()> {
+pub(super) fn insert_snapshot(
+    connection: &Connection,
+    snapshot: &Snapshot,
+    turnstile: &Turnstile,
+) -> rusqlite::Result<()> {
     let seq = stored(snapshot.seq);
-    forget_snapshot(connection, snapshot.seq)?;
+    forget_snapshot(connection, snapshot.seq, turnstile)?;
     let mut parts = 0;
     for (part, data) in (0_i64..).zip(snapshot.data.chunks(SNAPSHOT_PART_BYTES)) {
         let sql = "INSERT INTO snapshot_parts (seq, part, data) VALUES (?1, ?2, ?3)";
+        let _turn = turnstile.turn();
         connection.execute(sql, params![seq, part, data])?;
         parts = part + 1;
     }
     let sql = "INSERT INTO snapshots (seq, at_ms, format, json_bytes, parts, checksum) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let (at_ms, json_bytes) = (stored(snapshot.at_ms), stored(snapshot.json_bytes));
+    let _turn = turnstile.turn();
     connection.execute(sql, params![seq, at_ms, snapshot.format, json_bytes, parts, snapshot.checksum]).map(|_| ())
 }
 
 /// Removes a snapshot and its pieces.
-pub(super) fn forget_snapshot(connection: &Connection, seq: u64) -> rusqlite::Result<()> {
+pub(super) fn forget_snapshot(connection: &Connection, seq: u64, turnstile: &Turnstile) -> rusqlite::Result<()> {
+    let _turn = turnstile.turn();
     connection.execute("DELETE FROM snapshots WHERE seq = ?1", [stored(seq)])?;
     connection.execute("DELETE FROM snapshot_parts WHERE seq = ?1", [stored(seq)]).map(|_| ())
 }

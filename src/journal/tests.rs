@@ -233,3 +233,27 @@ fn what_a_snapshot_holds_changes_only_with_its_format() {
          old one, and write this file anew with BOOTES_UPDATE_GOLDEN=1"
     );
 }
+
+#[test]
+fn turns_are_given_in_the_order_in_which_they_were_asked_for() {
+    let turnstile = Turnstile::default();
+    let (told, heard) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let first = turnstile.turn();
+        let mut asked = 1;
+        for number in 0..5 {
+            let (turnstile, told) = (&turnstile, told.clone());
+            scope.spawn(move || {
+                let _turn = turnstile.turn();
+                told.send(number).unwrap();
+            });
+            asked += 1;
+            while turnstile.asked() < asked {
+                std::thread::yield_now();
+            }
+        }
+        drop(first);
+    });
+    drop(told);
+    assert_eq!(heard.iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+}

@@ -10,6 +10,7 @@ use super::{all, start};
 use crate::fact::{ApplianceFact, Fact, Stamped};
 use crate::journal::codec::Snapshot;
 use crate::journal::tables::insert_snapshot;
+use crate::journal::turnstile::Turnstile;
 use crate::journal::{FILE_NAME, Journal, JournalError};
 use crate::model::FactSeq;
 
@@ -21,7 +22,7 @@ fn write(dir: &Path, length: u64, batch: usize, snapshots_after: &[u64]) -> Jour
         let last = batch.last().unwrap().seq.0;
         for seq in snapshots_after.iter().filter(|seq| last - (batch.len() as u64) < **seq && **seq <= last) {
             let snapshot = Snapshot::of(&state_after(*seq), time_of(*seq)).unwrap();
-            insert_snapshot(&journal.connection, &snapshot).unwrap();
+            insert_snapshot(&journal.connection, &snapshot, &Turnstile::default()).unwrap();
         }
     }
     journal

@@ -6,6 +6,7 @@ use super::story::{BEGIN, STEP_MS, node, stamped, state_after, story, time_of};
 use super::{all, start};
 use crate::journal::codec::{SNAPSHOT_FORMAT, Snapshot};
 use crate::journal::tables::{forget_snapshot, insert_snapshot, snapshots};
+use crate::journal::turnstile::Turnstile;
 use crate::journal::{Filter, Journal, JournalError, JournalReader, KeepPolicy, by_node};
 use crate::model::{FactSeq, Place, UnixMs};
 use crate::state::compare::{Existence, compare};
@@ -16,7 +17,7 @@ fn journal_with(dir: &std::path::Path, length: u64, snapshots_after: &[u64]) -> 
     journal.append(&story(length)).unwrap();
     for seq in snapshots_after {
         let snapshot = Snapshot::of(&state_after(*seq), time_of(*seq)).unwrap();
-        insert_snapshot(&journal.connection, &snapshot).unwrap();
+        insert_snapshot(&journal.connection, &snapshot, &Turnstile::default()).unwrap();
     }
     journal
 }
@@ -62,8 +63,8 @@ fn a_snapshot_that_is_damaged_or_of_another_format_is_passed_over() {
     let damage = "UPDATE snapshot_parts SET data = zeroblob(length(data)) WHERE seq = 60";
     journal.connection.execute(damage, []).unwrap();
     let foreign = Snapshot { format: SNAPSHOT_FORMAT + 1, ..Snapshot::of(&state_after(7), time_of(7)).unwrap() };
-    forget_snapshot(&journal.connection, 90).unwrap();
-    insert_snapshot(&journal.connection, &Snapshot { seq: 90, ..foreign }).unwrap();
+    forget_snapshot(&journal.connection, 90, &Turnstile::default()).unwrap();
+    insert_snapshot(&journal.connection, &Snapshot { seq: 90, ..foreign }, &Turnstile::default()).unwrap();
     drop(journal);
     assert_eq!(start(dir.path()).1.state, state_after(100));
     let connection = rusqlite::Connection::open(dir.path().join(crate::journal::FILE_NAME)).unwrap();
@@ -78,7 +79,7 @@ fn a_snapshot_of_another_format_is_used_where_nothing_else_is_left() {
     let journal = journal_with(dir.path(), 100, &[]);
     // As another version would have written it.
     let own = Snapshot::of(&state_after(50), time_of(50)).unwrap();
-    insert_snapshot(&journal.connection, &own).unwrap();
+    insert_snapshot(&journal.connection, &own, &Turnstile::default()).unwrap();
     journal.connection.execute("DELETE FROM facts WHERE seq <= 50", []).unwrap();
     drop(journal);
     assert_eq!(start(dir.path()).1.state, state_after(100));
@@ -190,10 +191,10 @@ fn the_facts_of_a_node_are_found_whether_they_are_noted_or_not() {
         story(90).iter().filter(|stamped| stamped.fact.node() == Some(node(1))).map(|stamped| stamped.seq.0).collect();
     assert_eq!(found(), expected);
     for up_to in [40, 41, 90] {
-        by_node::note(&journal.connection, up_to, &|| false).unwrap();
+        by_node::note(&journal.connection, up_to, &Turnstile::default(), &|| false).unwrap();
         assert_eq!((by_node::noted(&journal.connection).unwrap(), found()), (up_to, expected.clone()));
     }
-    by_node::forget_up_to(&journal.connection, 50, &|| false).unwrap();
+    by_node::forget_up_to(&journal.connection, 50, &Turnstile::default(), &|| false).unwrap();
     let rows = "SELECT min(seq) FROM facts_by_node";
     let first: i64 = journal.connection.query_row(rows, [], |row| row.get(0)).unwrap();
     assert!(first > 50, "{first}");
