@@ -21,14 +21,14 @@ pub(super) struct Refusal {
     pub(super) status: StatusCode,
     pub(super) kind: &'static str,
     title: &'static str,
-    detail: String,
+    detail: Box<str>,
     header: Option<(HeaderName, String)>,
-    current: Option<serde_json::Value>,
+    current: Option<Box<serde_json::Value>>,
 }
 
 impl Refusal {
     fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: String) -> Self {
-        Refusal { status, kind, title, detail, header: None, current: None }
+        Refusal { status, kind, title, detail: detail.into(), header: None, current: None }
     }
 
     pub(super) fn no_such_path(path: &str) -> Self {
@@ -62,7 +62,7 @@ impl Refusal {
 
     /// The same refusal, saying of what it is.
     pub(super) fn of(self, what: &str) -> Self {
-        Refusal { detail: format!("{what}: {}", self.detail), ..self }
+        Refusal { detail: format!("{what}: {}", self.detail).into(), ..self }
     }
 
     pub(super) fn no_such_variable(detail: impl ToString) -> Self {
@@ -80,7 +80,7 @@ impl Refusal {
             revision.0
         );
         let refusal = Refusal::new(StatusCode::PRECONDITION_FAILED, "stale", "Something else was seen", detail);
-        Refusal { current, header: Some((ETAG, etag)), ..refusal }
+        Refusal { current: current.map(Box::new), header: Some((ETAG, etag)), ..refusal }
     }
 
     pub(super) fn conflict(detail: String) -> Self {
@@ -180,8 +180,8 @@ impl Refusal {
             kind: format!("urn:bootes:problem:{}", self.kind),
             title: self.title.to_owned(),
             status: self.status.as_u16(),
-            detail: self.detail,
-            current: self.current,
+            detail: self.detail.into(),
+            current: self.current.map(|current| *current),
         };
         let mut response = json_with(self.status, "application/problem+json", &problem);
         if let Some((name, Ok(value))) = self.header.map(|(name, value)| (name, value.parse())) {

@@ -9,6 +9,8 @@
 //!   whose BMCs do not answer); `bootes` speaks to it by its socket;
 //! - `nothing`: only `bootes` itself.
 //!
+//! A block marked `toml NAME` is a file: it is written under that name before the page's commands run.
+//!
 //! A page with a `console` block and no such comment fails, and so does one with a comment and no block.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -19,6 +19,8 @@ pub struct Command {
 pub struct Page {
     pub needs: Needs,
     pub commands: Vec<Command>,
+    /// Names and texts of files.
+    pub files: Vec<(String, String)>,
 }
 
 impl Page {
@@ -36,9 +38,25 @@ impl Page {
             (None, true) => Ok(None),
             (None, false) => Err("it has console blocks and no comment '<!-- runs with: … -->'".to_owned()),
             (Some(_), true) => Err("it says what its commands run with, and has no console block".to_owned()),
-            (Some(needs), false) => Ok(Some(Page { needs, commands })),
+            (Some(needs), false) => Ok(Some(Page { needs, commands, files: files(text) })),
         }
     }
+}
+
+fn files(text: &str) -> Vec<(String, String)> {
+    let mut found: Vec<(String, String)> = Vec::new();
+    let mut in_file = false;
+    for line in text.lines() {
+        if line.starts_with("```") {
+            let name = line.strip_prefix("```toml ").filter(|_| !in_file);
+            found.extend(name.map(|name| (name.trim().to_owned(), String::new())));
+            in_file = name.is_some();
+        } else if let (true, Some((_, file))) = (in_file, found.last_mut()) {
+            file.push_str(line);
+            file.push('\n');
+        }
+    }
+    found
 }
 
 fn commands(text: &str) -> Result<Vec<Command>, String> {
@@ -80,6 +98,8 @@ fn commands_are_read_with_their_continuation_and_exit_code() {
     assert_eq!(page.needs, Needs::Nothing);
     let read: Vec<(usize, &str, i32)> = page.commands.iter().map(|c| (c.line, &*c.text, c.exit_code)).collect();
     assert_eq!(read, [(3, "one \\\n    two", 0), (6, "three", 2)]);
+    let file = "<!-- runs with: nothing -->\n```toml a.toml\nx = 1\n```\n```toml\ny = 2\n```\n```console\n$ one\n```\n";
+    assert_eq!(Page::parse(file).unwrap().unwrap().files, [("a.toml".to_owned(), "x = 1\n".to_owned())]);
     assert_eq!(Page::parse("```sh\n$ x\n```"), Ok(None));
     assert!(Page::parse("```console\n$ x\n```").is_err());
     assert!(Page::parse("<!-- runs with: nothing -->").is_err());

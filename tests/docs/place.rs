@@ -44,6 +44,9 @@ pub fn run(page: &Page) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path();
     prepare(dir);
+    for (name, text) in &page.files {
+        fs::write(dir.join(name), text).unwrap();
+    }
     let mut script = String::from("exec </dev/null\nserve=\n");
     if page.needs == Needs::Appliance {
         script += SETUP;

@@ -213,6 +213,6 @@ async fn a_removed_nodes_session_is_closed_and_its_agent_not_let_in_again() {
     appliance.until_at_goal(node).await;
     appliance.operator(OperatorEvent::NodeRemoved { node, name: name("n1") }).await;
     appliance.until("the node is gone", |state| state.node(node).is_none()).await;
-    appliance.until_fact("join refused: unknown node").await;
+    appliance.until_fact("refused: no node has this id").await;
     assert_eq!(agent.runner.stopped.load(Ordering::SeqCst), 0, "what runs there is left alone");
 }
