@@ -10,5 +10,6 @@ mod config;
 mod pairs;
 mod real;
 mod script;
+mod sim;
 mod timeline;
 mod why;
