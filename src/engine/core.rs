@@ -203,7 +203,8 @@ impl Core {
         if current {
             let failure = Failure { step: outcome.step, reason: outcome.reason };
             let event = fail(&node, &self.planner, &self.policy, failure, now);
-            self.decided(now, node.id, event, turn);
+            drop(node);
+            self.decided(now, outcome.node, event, turn);
         }
     }
 
@@ -247,6 +248,8 @@ impl Core {
                 }
             };
             let failed = matches!(event, EngineEvent::StepFailed { .. });
+            // A node that is held here would have to be copied to be changed.
+            drop(node);
             self.decided(now, id, event, turn);
             if failed {
                 self.watch_fleet(now, turn);

@@ -16,6 +16,8 @@ pub const TEXT_VALUE_BYTES_MAX: usize = 4_096;
 pub const REPORTED_TEXT_BYTES_MAX: usize = 256;
 /// Values of a list that an agent reports; a report with a longer one is refused, and an agent leaves out the rest.
 pub const REPORTED_LIST_VALUES_MAX: usize = 64;
+/// Paths and symbols that are kept once for all nodes; further ones are kept by each node for itself.
+pub const SHARED_TEXTS_MAX: usize = 8_192;
 /// Values of an enum; a declaration with more is refused. The planner keeps a set of values in one word.
 pub const ENUM_VALUES_MAX: usize = 60;
 /// Extensions besides the built-in ones; a further one is refused.

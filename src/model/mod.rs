@@ -18,6 +18,7 @@ pub mod mutation;
 pub mod nodeset;
 pub mod schema;
 pub mod secret;
+mod shared;
 pub mod variable;
 
 pub use access::{Role, TokenSpec};

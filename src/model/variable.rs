@@ -12,17 +12,24 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::{Arc, LazyLock};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
 use super::limits::VAR_PATH_BYTES_MAX;
 use super::schema::VarError;
+use super::shared::shared;
 use super::{Digest, Mac, Name, Sealed};
 
 /// One value of a finite variable, for instance `on`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Symbol(Arc<str>);
+
+impl<'de> Deserialize<'de> for Symbol {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Symbol(shared(&String::deserialize(deserializer)?)))
+    }
+}
 
 impl Symbol {
     /// The symbol as text.
@@ -34,7 +41,7 @@ impl Symbol {
 
 impl From<&str> for Symbol {
     fn from(text: &str) -> Self {
-        Symbol(text.into())
+        Symbol(shared(text))
     }
 }
 
@@ -46,7 +53,7 @@ impl fmt::Display for Symbol {
 
 /// A variable's name: segments of lower-case letters, digits, `-` and `_`, joined by dots.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "String")]
 pub struct VarPath(Arc<str>);
 
 impl VarPath {
@@ -81,13 +88,13 @@ impl VarPath {
     /// `image.<name>.state`: whether the image's container runs.
     #[must_use]
     pub fn image_state(image: &Name) -> Self {
-        VarPath(format!("image.{image}.state").into())
+        VarPath(shared(&format!("image.{image}.state")))
     }
 
     /// `image.<name>.digest`: which version of the image is meant or runs.
     #[must_use]
     pub fn image_digest(image: &Name) -> Self {
-        VarPath(format!("image.{image}.digest").into())
+        VarPath(shared(&format!("image.{image}.digest")))
     }
 
     /// The path as text.
@@ -113,7 +120,7 @@ impl FromStr for VarPath {
         if text.len() > VAR_PATH_BYTES_MAX || !text.split('.').all(segment) {
             return Err(VarError::BadPath { path: text.to_owned() });
         }
-        Ok(VarPath(text.into()))
+        Ok(VarPath(shared(text)))
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) fn apply(node: &mut Node, at: UnixMs, fact: &AgentFact) {
             inventory::apply(node, at, hardware);
             node.hardware = Some(Arc::new((**hardware).clone()));
         }
-        AgentEvent::Console { lines } => node.last.console.push(at, lines),
+        AgentEvent::Console { lines } => Arc::make_mut(&mut node.last.console).push(at, lines),
         AgentEvent::Left { session } => {
             if node.agent.session == Some(*session) {
                 node.agent.session = None;

@@ -2,6 +2,8 @@
 //!
 //! Invariant: a sentence here is for people alone; what is decided from is beside it, typed.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::fact::{BmcProblem, BootClient, BootFile, DhcpEvent, DhcpRefusal, FileEvent, JoinRefusal};
@@ -31,7 +33,7 @@ pub struct Last {
     #[serde(default)]
     pub join_refusal: Option<JoinRefusal>,
     /// The last lines of the console.
-    pub console: ConsoleTail,
+    pub console: Arc<ConsoleTail>,
 }
 
 /// What a DHCP exchange came to.
