@@ -22,13 +22,6 @@ const MOVES_PER_TURN_MAX: usize = 32;
 /// When a node that used up its moves is looked at again, in milliseconds.
 const MOVES_PAUSE_MS: u64 = 100;
 
-/// The state that `facts` make, in order: what a start makes of a journal.
-pub fn replayed(facts: impl IntoIterator<Item = Stamped<Fact>>) -> State {
-    let mut state = State::default();
-    facts.into_iter().for_each(|stamped| state.apply(&stamped));
-    state
-}
-
 /// The state, and when which node must be looked at again.
 #[derive(Debug)]
 pub struct Core {

@@ -3,7 +3,8 @@
 //! A turn is what it is in `engine`: what has arrived is taken in, the turn is written, and only when the disk has it is
 //! the new state published, are answers given and actions handed out. Between the two the appliance may be killed, and
 //! then the turn is on the disk or not.
-//! Facts pass through their stored form: what is replayed is what was written, read back.
+//! The disk is the journal in memory, with the records and snapshots of the real one: what is replayed is what was
+//! written, read back.
 //! Deliberately absent: the HTTP API, and the pacing of facts that one sender causes.
 
 pub(super) mod boot;
@@ -17,8 +18,9 @@ use self::power::Broker;
 use self::tree::Tree;
 use super::hub::{Down, Event, Hub, Up};
 use super::random::Random;
-use crate::engine::core::{Core, Turn, replayed};
+use crate::engine::core::{Core, Turn};
 use crate::fact::{ApplianceFact, Fact, FailReason, OutcomeFact, Stamped};
+use crate::journal::memory::MemoryJournal;
 use crate::model::limits::{FACT_QUEUE_MAX, FACTS_PER_COMMIT_MAX};
 use crate::model::{NodeId, Schema, UnixMs};
 use crate::plan::{Graph, GraphError, Planner, Policy};
@@ -48,67 +50,14 @@ pub(super) fn graph() -> Result<Graph, GraphError> {
 #[derive(Debug)]
 pub(super) struct Submission {
     pub(super) facts: Vec<Fact>,
+    /// Nothing for facts that may be lost.
     pub(super) then: Option<Promise>,
-}
-
-/// What is durable: one fact a line, as the journal stores it.
-#[derive(Debug, Default)]
-pub(super) struct Disk {
-    lines: Vec<u8>,
-    pub(super) facts: u64,
-    pub(super) full: bool,
-}
-
-/// A fact that was written cannot be read, or the other way round.
-#[derive(Debug, thiserror::Error)]
-#[error("a fact does not survive being stored: {0}")]
-pub(super) struct StoreError(#[from] serde_json::Error);
-
-impl Disk {
-    fn encode(stamped: &[Stamped<Fact>]) -> Result<Vec<u8>, StoreError> {
-        let mut lines = Vec::new();
-        for one in stamped {
-            serde_json::to_writer(&mut lines, one)?;
-            lines.push(b'\n');
-        }
-        Ok(lines)
-    }
-
-    fn append(&mut self, turn: &Written) {
-        self.lines.extend_from_slice(&turn.lines);
-        self.facts += turn.turn.stamped.len() as u64;
-    }
-
-    /// The state that the facts make, read back from their stored form.
-    pub(super) fn replay(&self) -> Result<State, StoreError> {
-        let lines = self.lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        let facts: Result<Vec<Stamped<Fact>>, _> = lines.map(serde_json::from_slice).collect();
-        Ok(replayed(facts?))
-    }
-
-    /// The last facts about a node, oldest first.
-    pub(super) fn last_facts_of(&self, node: NodeId, most: usize) -> Vec<Stamped<Fact>> {
-        let id = node.to_string();
-        let mut found: Vec<Stamped<Fact>> = Vec::new();
-        for line in self.lines.rsplit(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            let named = str::from_utf8(line).is_ok_and(|line| line.contains(&id));
-            if let Some(fact) = named.then(|| serde_json::from_slice(line).ok()).flatten() {
-                found.push(fact);
-            }
-            if found.len() >= most {
-                break;
-            }
-        }
-        found.reverse();
-        found
-    }
 }
 
 /// A turn that is being written.
 #[derive(Debug)]
 struct Written {
     turn: Turn,
-    lines: Vec<u8>,
     promises: Vec<Promise>,
 }
 
@@ -130,7 +79,11 @@ pub(super) struct Appliance {
     pub(super) life: u64,
     pub(super) up: bool,
     pub(super) up_since_ms: u64,
-    pub(super) disk: Disk,
+    disk: MemoryJournal,
+    /// Facts that the disk has.
+    pub(super) facts: u64,
+    /// Whether the disk takes nothing.
+    pub(super) disk_full: bool,
     pub(super) shown: Shown,
     /// The state that was published last.
     pub(super) state: State,
@@ -143,6 +96,7 @@ pub(super) struct Appliance {
     refused_until_ms: u64,
     wake_ms: Option<u64>,
     dropped: u64,
+    lost: u64,
     clock_ahead_ms: i64,
     pub(super) random: Random,
     pub(super) tree: Tree,
@@ -158,7 +112,9 @@ impl Appliance {
             life: 0,
             up: false,
             up_since_ms: 0,
-            disk: Disk::default(),
+            disk: MemoryJournal::default(),
+            facts: 0,
+            disk_full: false,
             shown: Shown::default(),
             state: State::default(),
             core: Core::new(State::default(), Planner::new(graph.clone()), policy.clone()),
@@ -170,6 +126,7 @@ impl Appliance {
             refused_until_ms: 0,
             wake_ms: None,
             dropped: 0,
+            lost: 0,
             clock_ahead_ms: 0,
             random: Random::new(seed, 2),
             tree: Tree::new(nodes),
@@ -197,6 +154,13 @@ impl Appliance {
         self.up = true;
         self.up_since_ms = hub.now_ms;
         self.check_replay(hub);
+        // Half of the starts begin from a snapshot and the facts after it, the others from every fact.
+        if self.life > 1 && self.random.chance(0.5) {
+            let at = self.clock(hub.now_ms);
+            if let Err(error) = self.disk.snapshot(&self.state, at) {
+                self.break_off(format!("no snapshot can be made: {error}"));
+            }
+        }
         if self.life > 1 && hub.strikes(super::fault::FaultKind::ClockJump) {
             hub.counts.clock_jumps += 1;
             let jump = self.random.between(1_000, JUMP_MS).cast_signed();
@@ -219,7 +183,7 @@ impl Appliance {
                 let whose = differs.map_or("of the cluster".to_owned(), |node| format!("of {}", node.spec.name));
                 self.break_off(format!("the state {whose} that the journal gives is not the state that was"));
             }
-            Err(error) => self.break_off(error.to_string()),
+            Err(error) => self.break_off(format!("the journal cannot be replayed: {error}")),
         }
     }
 
@@ -237,7 +201,7 @@ impl Appliance {
         if let Some(written) = self.writing.take()
             && self.random.chance(0.5)
         {
-            self.disk.append(&written);
+            self.write(&written.turn);
             self.state = self.core.state().clone();
             self.shown.durable.extend(written.turn.stamped);
         }
@@ -256,8 +220,8 @@ impl Appliance {
     }
 
     /// Facts that somebody waits for.
-    pub(super) fn submit(&mut self, facts: Vec<Fact>, then: Option<Promise>) {
-        self.inbox.push_back(Submission { facts, then });
+    pub(super) fn submit(&mut self, facts: Vec<Fact>, then: Promise) {
+        self.inbox.push_back(Submission { facts, then: Some(then) });
     }
 
     /// A fact that may be lost under load.
@@ -265,7 +229,7 @@ impl Appliance {
         if self.inbox.len() >= FACT_QUEUE_MAX {
             self.dropped += 1;
         } else {
-            self.submit(vec![fact], None);
+            self.inbox.push_back(Submission { facts: vec![fact], then: None });
         }
     }
 
@@ -302,35 +266,57 @@ impl Appliance {
         }
         let first = std::mem::take(&mut self.leftover);
         let mut facts = first.clone();
-        let dropped = std::mem::take(&mut self.dropped);
+        let dropped = std::mem::take(&mut self.dropped) + std::mem::take(&mut self.lost);
+        let mut unwaited = 0;
         if dropped > 0 {
             facts.push(Fact::Appliance(ApplianceFact::FactsDropped { count: dropped }));
         }
         let mut promises = Vec::new();
         for submission in self.inbox.drain(..self.inbox.len().min(FACTS_PER_COMMIT_MAX)) {
+            if submission.then.is_none() {
+                unwaited += submission.facts.len() as u64;
+            }
             facts.extend(submission.facts);
             promises.extend(submission.then);
         }
         let before = self.core.state().clone();
         let turn = self.core.turn(now, facts);
-        if self.disk.full {
-            hub.counts.turns_refused += 1;
-            self.core.take_back(before, &turn, now.plus(REFUSED_PAUSE_MS));
-            self.leftover = first;
-            self.refused_until_ms = hub.now_ms + REFUSED_PAUSE_MS;
-            hub.after(REFUSED_PAUSE_MS, Event::Wake { life: self.life });
-            for promise in promises {
-                self.refused(hub, promise);
-            }
-            return;
+        if self.disk_full {
+            return self.take_back(hub, before, (first, turn), dropped + unwaited, promises);
         }
-        match Disk::encode(&turn.stamped) {
-            Ok(lines) => {
-                self.writing = Some(Written { turn, lines, promises });
-                let commit_ms = self.random.between(COMMIT_MS.0, COMMIT_MS.1);
-                hub.after(commit_ms, Event::Committed { life: self.life });
-            }
-            Err(error) => self.break_off(error.to_string()),
+        self.writing = Some(Written { turn, promises });
+        let commit_ms = self.random.between(COMMIT_MS.0, COMMIT_MS.1);
+        hub.after(commit_ms, Event::Committed { life: self.life });
+    }
+
+    /// The disk refused a turn: nothing of it has happened.
+    fn take_back(
+        &mut self,
+        hub: &mut Hub,
+        before: State,
+        (first, turn): (Vec<Fact>, Turn),
+        lost: u64,
+        promises: Vec<Promise>,
+    ) {
+        hub.counts.turns_refused += 1;
+        let now = self.clock(hub.now_ms);
+        self.core.take_back(before, &turn, now.plus(REFUSED_PAUSE_MS));
+        self.lost = lost;
+        self.leftover = first;
+        if !self.leftover.iter().any(|fact| matches!(fact, Fact::Appliance(ApplianceFact::JournalRefused { .. }))) {
+            self.leftover.push(Fact::Appliance(ApplianceFact::JournalRefused { since: now }));
+        }
+        self.refused_until_ms = hub.now_ms + REFUSED_PAUSE_MS;
+        hub.after(REFUSED_PAUSE_MS, Event::Wake { life: self.life });
+        for promise in promises {
+            self.refused(hub, promise);
+        }
+    }
+
+    fn write(&mut self, turn: &Turn) {
+        self.facts += turn.stamped.len() as u64;
+        if let Err(error) = self.disk.append(&turn.stamped) {
+            self.break_off(format!("the journal does not take a turn: {error}"));
         }
     }
 
@@ -355,7 +341,7 @@ impl Appliance {
     /// The disk has the turn.
     pub(super) fn committed(&mut self, hub: &mut Hub) {
         let Some(written) = self.writing.take() else { return };
-        self.disk.append(&written);
+        self.write(&written.turn);
         self.state = self.core.state().clone();
         let Written { turn, promises, .. } = written;
         let wishes: Vec<NodeId> = turn

@@ -8,7 +8,8 @@
 //! 1. No healthy machine is powered off by order. An order counts by when it left the appliance, and a machine by when it
 //!    became healthy: one that became so within [`NEWS_MS`] before the order left is not counted, since the word of it may
 //!    have been on its way. Nor is one that the appliance has not heard for [`REJOIN_MS`] while it was up, whatever the
-//!    reason: its network was cut for longer than an agent is waited for.
+//!    reason: its network was cut for longer than an agent is waited for. Nor, while it is not heard, is one whose BMC has
+//!    told a lie since it was: a BMC that says that a machine has no power is believed when nobody else speaks of it.
 //! 2. No two disruptive actions at once on a node: a step that is declared disruptive does not start before the one before
 //!    it has ended, and a BMC is not told to switch one way while it still switches the other way, unless it lied meanwhile.
 //! 3. No address is acknowledged to two machines, or before its lease is durable.
@@ -54,6 +55,7 @@ struct Watched {
     heard_ms: u64,
     disruptive: Option<String>,
     switching: Option<PowerOrder>,
+    lied_ms: Option<u64>,
     counted: u32,
     quarantined: bool,
     leased: BTreeSet<Ipv4Addr>,
@@ -167,17 +169,18 @@ impl Checker {
             return;
         }
         let before = watched.switching.replace(order);
-        let quarantined = watched.quarantined;
+        let (quarantined, lied_ms, heard_ms) = (watched.quarantined, watched.lied_ms, watched.heard_ms);
         let healthy = watched.healthy_since_ms.filter(|since_ms| since_ms + NEWS_MS <= sent_ms);
         let silent_ms = sent_ms.saturating_sub(watched.heard_ms.max(up_since_ms));
         // The same order once more, because the first was not answered, is no second action.
+        let misled = silent_ms >= NEWS_MS && lied_ms.is_some_and(|lied_ms| lied_ms >= heard_ms);
         if let Some(before) = before.filter(|before| *before != order) {
             self.break_off(id, format!("it is told '{order}' while its BMC still carries out '{before}'"));
         }
         if quarantined {
             self.break_off(id, format!("it is quarantined, and told '{order}'"));
         }
-        if let Some(since_ms) = healthy.filter(|_| order == PowerOrder::Off && silent_ms < REJOIN_MS) {
+        if let Some(since_ms) = healthy.filter(|_| order == PowerOrder::Off && silent_ms < REJOIN_MS && !misled) {
             let for_s = sent_ms.saturating_sub(since_ms) / 1_000;
             self.break_off(
                 id,
@@ -195,8 +198,9 @@ impl Checker {
     }
 
     /// A BMC has told a lie about the machine's power, so nobody can know what it still carries out.
-    pub fn lied(&mut self, node: usize) {
+    pub fn lied(&mut self, node: usize, now_ms: u64) {
         if let Some(watched) = self.at(node) {
+            watched.lied_ms = Some(now_ms);
             watched.switching = None;
         }
     }
@@ -271,7 +275,7 @@ impl Checker {
             }
             Fact::Engine(fact) => {
                 self.decided(id, place, &fact.event);
-                None
+                (fact.event == EngineEvent::GoalReached).then_some(place)
             }
             _ => None,
         }
@@ -324,7 +328,11 @@ impl Checker {
                     what = Some(format!("its budget of {budget} failures is spent, and it is not quarantined"));
                 }
             }
-            EngineEvent::GoalReached => watched.forgive(),
+            EngineEvent::GoalReached => {
+                // Also when the machine was off, or said to be, as it was asked for.
+                watched.cycle_asked = false;
+                watched.forgive();
+            }
         }
         if let Some(what) = what {
             self.break_off(Some(id), what);

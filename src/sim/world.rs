@@ -11,7 +11,7 @@ use super::machine::Machine;
 use super::report::{Report, Tally, Verdict, Violation};
 use super::script::{Command, Script, index_of};
 use super::{LIVENESS_MS, Options, SimError, site};
-use crate::fact::{Fact, OperatorEvent, OperatorFact, PowerOrder, PowerState};
+use crate::fact::{Fact, OperatorEvent, OperatorFact, PowerOrder, PowerState, Stamped};
 use crate::model::{CakeSpec, NodeId, NodeSet};
 use crate::plan::{Disruption, diff};
 use crate::state::{Node, State};
@@ -41,6 +41,8 @@ pub(super) struct World {
     faults: u64,
     /// What operators asked for and were not told to be durable: they ask again.
     unanswered: VecDeque<Fact>,
+    /// The last facts of each node.
+    last_facts: Vec<VecDeque<Stamped<Fact>>>,
     arrived: Vec<bool>,
     arrived_count: usize,
     tally: Tally,
@@ -72,6 +74,7 @@ impl World {
             is_calm: false,
             faults: 0,
             unanswered: events.into_iter().map(|event| Fact::Operator(OperatorFact::from(event))).collect(),
+            last_facts: vec![VecDeque::new(); options.nodes],
             arrived: vec![false; options.nodes],
             arrived_count: 0,
             tally: Tally::default(),
@@ -128,7 +131,7 @@ impl World {
         let nodes: BTreeMap<NodeId, &Node> =
             self.appliance.state.nodes.iter().map(|(id, node)| (*id, node.as_ref())).collect();
         let mut tally = self.tally;
-        tally.facts = self.appliance.disk.facts;
+        tally.facts = self.appliance.facts;
         tally.checks = self.checker.checks();
         Report::new(
             (self.seed, self.machines.len(), self.command),
@@ -143,14 +146,13 @@ impl World {
     fn violation(&self, broken: Broken) -> Violation {
         let node = broken.node.and_then(|id| self.appliance.state.node(id));
         let place = broken.node.and_then(|id| self.appliance.tree.place_of(id));
-        let last = broken.node.map(|id| self.appliance.disk.last_facts_of(id, LAST_FACTS)).unwrap_or_default();
+        let last = place.and_then(|place| self.last_facts.get(place)).into_iter().flatten();
         Violation {
             what: broken.what,
             at_ms: self.hub.now_ms,
             node: node.map(|node| node.spec.name.to_string()),
             machine: place.map(|place| self.machines[place].doing().to_owned()),
             last_facts: last
-                .iter()
                 .map(|stamped| format!("{} {} {}", stamped.at, stamped.fact.kind(), stamped.fact.sentence()))
                 .collect(),
         }
@@ -188,9 +190,16 @@ impl World {
             {
                 self.unanswered.remove(place);
             }
+            let node = stamped.fact.node().and_then(|id| self.appliance.tree.place_of(id));
+            if let Some(last) = node.and_then(|node| self.last_facts.get_mut(node)) {
+                if last.len() >= LAST_FACTS {
+                    last.pop_front();
+                }
+                last.push_back(stamped);
+            }
         }
         for node in std::mem::take(&mut self.appliance.shown.lied) {
-            self.checker.lied(node);
+            self.checker.lied(node, self.hub.now_ms);
         }
         if let Some(what) = self.appliance.shown.broken.take() {
             self.checker.break_off(None, what);
@@ -252,12 +261,12 @@ impl World {
                 self.schedule_crash();
             }
             Event::DiskFull { faults } if faults == self.faults => {
-                self.appliance.disk.full = true;
+                self.appliance.disk_full = true;
                 let pause_ms = self.hub.random.between(FULL_MS.0, FULL_MS.1);
                 self.hub.after(pause_ms, Event::DiskFree);
                 self.schedule_disk_full();
             }
-            Event::DiskFree => self.appliance.disk.full = false,
+            Event::DiskFree => self.appliance.disk_full = false,
             Event::Dies { node, faults } if faults == self.faults => {
                 self.hub.counts.deaths += 1;
                 if self.hub.random.chance(0.5) {
@@ -282,7 +291,7 @@ impl World {
         self.appliance.start_polling(&mut self.hub);
         let asked: Vec<Fact> = self.unanswered.iter().cloned().collect();
         if !asked.is_empty() {
-            self.appliance.submit(asked.clone(), Some(Promise::LastWords(asked)));
+            self.appliance.submit(asked.clone(), Promise::LastWords(asked));
             self.appliance.go_on(&mut self.hub);
         }
     }
@@ -329,7 +338,7 @@ impl World {
         let facts: Vec<Fact> = events.into_iter().map(|event| Fact::Operator(OperatorFact::from(event))).collect();
         self.unanswered.extend(facts.iter().cloned());
         if self.appliance.up && !facts.is_empty() {
-            self.appliance.submit(facts.clone(), Some(Promise::LastWords(facts)));
+            self.appliance.submit(facts.clone(), Promise::LastWords(facts));
             self.appliance.go_on(&mut self.hub);
         }
     }
@@ -406,12 +415,12 @@ impl World {
         }
     }
 
-    /// The faults stop, and what is quarantined is let go.
+    /// The faults stop, and what is quarantined or frozen is let go.
     fn calm(&mut self) {
         self.is_calm = true;
         self.hub.faults = Faults::default();
         self.hub.mend_all();
-        self.appliance.disk.full = false;
+        self.appliance.disk_full = false;
         self.schedule_faults();
         let state = &self.appliance.state;
         let absent = state.nodes.values().filter(|node| !node.at_goal);
@@ -419,7 +428,11 @@ impl World {
         let quarantined =
             |node: &&&std::sync::Arc<Node>| matches!(node.retry.next, Some(crate::fact::Retry::Quarantined));
         self.tally.released = released.iter().filter(quarantined).count();
-        let events = released.iter().map(|node| OperatorEvent::Released { node: node.id }).collect();
+        let mut events: Vec<OperatorEvent> =
+            released.iter().map(|node| OperatorEvent::Released { node: node.id }).collect();
+        let frozen = state.nodes.values().filter(|node| node.frozen.is_some());
+        events.extend(frozen.map(|node| OperatorEvent::Thawed { node: Some(node.id) }));
+        events.extend(state.control.frozen.map(|_| OperatorEvent::Thawed { node: None }));
         self.ask(events);
     }
 

@@ -11,5 +11,6 @@ mod module;
 mod pairs;
 mod real;
 mod script;
+mod sim;
 mod timeline;
 mod why;

@@ -34,6 +34,8 @@ const LIMITS: Limits = Limits { blksize_max_bytes: 1_468, windowsize_max_blocks:
 /// What is done when facts are durable.
 #[derive(Debug)]
 pub(in crate::sim) enum Promise {
+    /// Nothing: it was only waited for.
+    Word,
     /// A lease is acknowledged.
     Lease { node: usize, bytes: Vec<u8>, request: Box<codec::Request>, whose: Option<NodeId> },
     /// A script is sent.
@@ -58,13 +60,14 @@ impl Appliance {
             }
             Promise::Certificate { node, connection, chain } => self.joined(hub, node, connection, chain),
             Promise::Session { node, connection } => self.session_begins(hub, node, connection),
-            Promise::Report { .. } | Promise::LastWords(_) => {}
+            Promise::Word | Promise::Report { .. } | Promise::LastWords(_) => {}
         }
     }
 
     /// Breaks a promise: the disk refused its facts.
     pub(in crate::sim) fn refused(&mut self, hub: &mut Hub, promise: Promise) {
         match promise {
+            Promise::Word => {}
             // No answer: the client asks again.
             Promise::Lease { request, whose, .. } => {
                 let detail = "the disk is full".to_owned();
@@ -75,7 +78,7 @@ impl Appliance {
             Promise::Certificate { node, connection, .. } => self.not_joined(hub, node, connection),
             Promise::Session { node, connection } => self.session_refused(hub, node, connection),
             Promise::Report { node, connection } => self.report_refused(node, connection),
-            Promise::LastWords(facts) => self.submit(facts.clone(), Some(Promise::LastWords(facts))),
+            Promise::LastWords(facts) => self.submit(facts.clone(), Promise::LastWords(facts)),
         }
     }
 
@@ -92,7 +95,7 @@ impl Appliance {
         match (reply.durability, answer) {
             (Durability::BeforeAnswer, Some(bytes)) => {
                 let whose = reply.facts.first().and_then(Fact::node);
-                self.submit(reply.facts, Some(Promise::Lease { node, bytes, request: Box::new(request), whose }));
+                self.submit(reply.facts, Promise::Lease { node, bytes, request: Box::new(request), whose });
             }
             (_, answer) => {
                 reply.facts.into_iter().for_each(|fact| self.offer(fact));
@@ -184,7 +187,7 @@ impl Appliance {
             Ok(text) => {
                 let length_bytes = u64::try_from(text.len()).unwrap_or(u64::MAX);
                 let fact = asked.with_token(token.digest()).sent(length_bytes, 0);
-                self.submit(vec![fact], Some(Promise::Script { node: at, request, text }));
+                self.submit(vec![fact], Promise::Script { node: at, request, text });
             }
             Err(reason) => {
                 self.offer(asked.refused(reason));

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use super::Appliance;
+use super::boot::Promise;
 use crate::fact::{BmcProblem, Fact, FailReason, OutcomeFact, PowerEvent, PowerFact, PowerOrder, PowerState};
 use crate::model::{Generation, NodeId, VarPath};
 use crate::port::Action;
@@ -232,7 +233,7 @@ impl Appliance {
     }
 
     fn tell(&mut self, node: NodeId, event: PowerEvent) {
-        self.submit(vec![Fact::Power(PowerFact { node, event })], None);
+        self.submit(vec![Fact::Power(PowerFact { node, event })], Promise::Word);
     }
 
     /// What the BMC says of the machine's power.
@@ -310,7 +311,7 @@ impl Appliance {
                 self.tell(id, failed);
                 let Action { node, step, generation, .. } = action.clone();
                 let reason = FailReason::Bmc { problem, detail };
-                self.submit(vec![Fact::Outcome(OutcomeFact { node, step, generation, reason })], None);
+                self.submit(vec![Fact::Outcome(OutcomeFact { node, step, generation, reason })], Promise::Word);
             }
             Some(_) => {}
         }

@@ -188,7 +188,7 @@ impl Appliance {
             *place = Some(Granted { token, request, chain: chain.clone(), parked: Vec::new() });
         }
         let joined = self.agent_fact(id, AgentEvent::Joined { certificate });
-        self.submit(vec![joined], Some(Promise::Certificate { node, connection, chain }));
+        self.submit(vec![joined], Promise::Certificate { node, connection, chain });
     }
 
     pub(super) fn joined(&mut self, hub: &mut Hub, node: usize, connection: u64, chain: Vec<u8>) {
@@ -221,7 +221,7 @@ impl Appliance {
             *seat = Some(Seat { connection, session, protocol: None, actions: parked.unwrap_or_default() });
         }
         let connected = self.agent_fact(id, AgentEvent::Connected { session });
-        self.submit(vec![connected], Some(Promise::Session { node, connection }));
+        self.submit(vec![connected], Promise::Session { node, connection });
     }
 
     /// A session that is replaced says nothing of its end; what it still had to do fails.
@@ -233,7 +233,7 @@ impl Appliance {
 
     fn last_words(&mut self, facts: Vec<Fact>) {
         if !facts.is_empty() {
-            self.submit(facts.clone(), Some(Promise::LastWords(facts)));
+            self.submit(facts.clone(), Promise::LastWords(facts));
         }
     }
 
@@ -326,7 +326,7 @@ impl Appliance {
         };
         match fact {
             Ok(fact) => {
-                self.submit(vec![fact], Some(Promise::Report { node, connection }));
+                self.submit(vec![fact], Promise::Report { node, connection });
                 self.flush(hub, node);
             }
             Err(error) => self.session_closed(node, connection, &error.to_string()),
@@ -365,7 +365,7 @@ impl Appliance {
                 granted.parked.push(action);
                 hub.after(JOINED_GRACE_MS, Event::Parked { life: self.life, node });
             }
-            _ => self.submit(vec![no_agent(action)], None),
+            _ => self.submit(vec![no_agent(action)], Promise::Word),
         }
     }
 
@@ -374,7 +374,7 @@ impl Appliance {
         let granted = self.tree.granted.get_mut(node).and_then(Option::as_mut);
         let parked = granted.map(|granted| std::mem::take(&mut granted.parked)).unwrap_or_default();
         if !parked.is_empty() {
-            self.submit(parked.into_iter().map(no_agent).collect(), None);
+            self.submit(parked.into_iter().map(no_agent).collect(), Promise::Word);
             self.go_on(hub);
         }
     }
@@ -385,7 +385,7 @@ impl Appliance {
         if action.step.mutation.as_ref() == names::ACTIVATE && digest.is_none() {
             let reason = FailReason::Agent { detail: "no content is desired for this image; correct the cake".into() };
             let Action { node, step, generation, .. } = action;
-            return self.submit(vec![Fact::Outcome(OutcomeFact { node, step, generation, reason })], None);
+            return self.submit(vec![Fact::Outcome(OutcomeFact { node, step, generation, reason })], Promise::Word);
         }
         let seat = self.tree.seats.get_mut(node).and_then(Option::as_mut);
         if let Some(protocol) = seat.and_then(|seat| seat.protocol.as_mut()) {
