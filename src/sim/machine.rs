@@ -231,16 +231,8 @@ impl Machine {
             return;
         }
         match timer {
-            Timer::SelfTested if self.stage == Stage::SelfTest => {
-                if !self.hangs(hub, FaultKind::HangRom) {
-                    self.discover(hub, if self.kind == Kind::Ipxe { Speaker::Loader } else { Speaker::Rom });
-                }
-            }
-            Timer::LoaderRuns if self.stage == Stage::LoaderStarts => {
-                if !self.hangs(hub, FaultKind::HangLoader) {
-                    self.discover(hub, Speaker::Loader);
-                }
-            }
+            Timer::SelfTested if self.stage == Stage::SelfTest => self.self_tested(hub),
+            Timer::LoaderRuns if self.stage == Stage::LoaderStarts => self.loader_runs(hub),
             Timer::Late { serial } if serial == self.serial => self.late(hub),
             Timer::TryAgain { serial } if serial == self.serial => self.ask(hub),
             Timer::StartsOver => self.begin(hub),
@@ -252,6 +244,18 @@ impl Machine {
             }
             Timer::Agent(timer) => self.with_agent(hub, |agent, place| agent.timer(place, timer)),
             _ => {}
+        }
+    }
+
+    fn self_tested(&mut self, hub: &mut Hub) {
+        if !self.hangs(hub, FaultKind::HangRom) {
+            self.discover(hub, if self.kind == Kind::Ipxe { Speaker::Loader } else { Speaker::Rom });
+        }
+    }
+
+    fn loader_runs(&mut self, hub: &mut Hub) {
+        if !self.hangs(hub, FaultKind::HangLoader) {
+            self.discover(hub, Speaker::Loader);
         }
     }
 

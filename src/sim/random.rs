@@ -13,14 +13,14 @@ impl Random {
     #[must_use]
     pub fn new(seed: u64, stream: u64) -> Self {
         let mut mixed = Random(seed);
-        let begin = mixed.next() ^ stream.wrapping_mul(0xd134_2543_de82_ef95);
+        let begin = mixed.draw() ^ stream.wrapping_mul(0xd134_2543_de82_ef95);
         let mut random = Random(begin);
-        random.next();
+        random.draw();
         random
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -30,7 +30,7 @@ impl Random {
     /// A number from `least` to `most`, both inclusive.
     pub fn between(&mut self, least: u64, most: u64) -> u64 {
         let span = u128::from(most.saturating_sub(least)) + 1;
-        let offset = (u128::from(self.next()) * span) >> 64;
+        let offset = (u128::from(self.draw()) * span) >> 64;
         least.saturating_add(u64::try_from(offset).unwrap_or(0))
     }
 
@@ -38,14 +38,14 @@ impl Random {
     /// stream as it is.
     pub fn chance(&mut self, probability: f64) -> bool {
         const STEPS: f64 = (1_u64 << 53) as f64;
-        probability > 0.0 && ((self.next() >> 11) as f64 / STEPS) < probability
+        probability > 0.0 && ((self.draw() >> 11) as f64 / STEPS) < probability
     }
 
     /// Random bytes.
     pub fn bytes<const LENGTH: usize>(&mut self) -> [u8; LENGTH] {
         let mut bytes = [0; LENGTH];
         for chunk in bytes.chunks_mut(8) {
-            let number = self.next().to_le_bytes();
+            let number = self.draw().to_le_bytes();
             chunk.iter_mut().zip(number).for_each(|(to, from)| *to = from);
         }
         bytes
@@ -76,13 +76,13 @@ mod tests {
     fn a_stream_is_what_its_seed_says_and_other_streams_differ() {
         let take = |seed, stream| {
             let mut random = Random::new(seed, stream);
-            (0..4).map(|_| random.next()).collect::<Vec<u64>>()
+            (0..4).map(|_| random.draw()).collect::<Vec<u64>>()
         };
         assert_eq!(take(7, 1), take(7, 1));
         assert_ne!(take(7, 1), take(7, 2));
         assert_ne!(take(7, 1), take(8, 1));
         // Vigna's reference implementation, seed 1234567.
-        assert_eq!(Random(1_234_567).next(), 6_457_827_717_110_365_317);
+        assert_eq!(Random(1_234_567).draw(), 6_457_827_717_110_365_317);
     }
 
     #[test]

@@ -215,7 +215,7 @@ impl Appliance {
             return self.join_refused(hub, at, id, refusal);
         }
         self.evict(node);
-        let session = self.random.next();
+        let session = self.random.draw();
         let parked = self.tree.granted.get_mut(node).and_then(Option::take).map(|granted| granted.parked);
         if let Some(seat) = self.tree.seats.get_mut(node) {
             *seat = Some(Seat { connection, session, protocol: None, actions: parked.unwrap_or_default() });
