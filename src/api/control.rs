@@ -143,7 +143,7 @@ pub(super) async fn switch_module(
     let state = api.context.state.now();
     let name = decode(part)?;
     let graph = graph(api, &state);
-    let from_outside = api.context.roster.all().into_iter().map(|(module, _)| module);
+    let from_outside = api.context.roster.all().into_keys();
     let declared = state.control.modules.keys().cloned().chain(from_outside).any(|module| module.as_str() == name);
     let is_off = state.control.disabled_modules.contains(name.as_str());
     if !declared && !is_off && !graph.mutations().iter().any(|m| m.module.as_ref() == name) {

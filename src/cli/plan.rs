@@ -40,7 +40,8 @@ pub async fn run(args: Args, shell: &mut Shell) -> Result<Status, CliError> {
     if format == Format::Table
         && let Some(plan) = &answer.plan
     {
-        whatif::print(plan, &format!("bootes apply -f {}", file.display()), shell)?;
+        let prune = if args.prune { " --prune" } else { "" };
+        whatif::print(plan, &format!("bootes apply -f {}{prune}", file.display()), shell)?;
     }
     if answer.changes.is_empty() {
         if format == Format::Table {
