@@ -12,7 +12,7 @@ use crate::engine::now;
 use crate::journal::{Filter, JournalReader, Keep};
 use crate::model::{FactSeq, Moment, Name, NodeId, Place, UnixMs};
 use crate::plan::{Planner, why as explain};
-use crate::port::document::{EventDocument, Items, MachineDocument, NodeDocument, Selection};
+use crate::port::document::{EventDocument, Items, MachineDocument, NodeDocument, Selection, VersionDocument};
 use crate::port::many::{Part, TimelinesDocument, WhyDocument};
 use crate::state::{Node, State};
 
@@ -22,7 +22,7 @@ const EVENTS_DEFAULT: usize = 200;
 const EVENTS_MAX: usize = 100_000;
 
 pub(super) fn version() -> Response<Body> {
-    json(&serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }))
+    json(&VersionDocument { version: env!("CARGO_PKG_VERSION").to_owned() })
 }
 
 pub(super) fn nodes(api: &Api, request: &Request<Incoming>) -> Result<Response<Body>, Refusal> {
@@ -129,6 +129,11 @@ impl Query {
         Ok(Query(words))
     }
 
+    /// The names that are in it.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
     pub(super) fn get(&self, key: &str) -> Option<&str> {
         self.all(key).last()
     }
@@ -146,7 +151,7 @@ impl Query {
         self.get(key).map(|text| text.parse().map_err(Refusal::bad_request)).transpose()
     }
 
-    fn number(&self, key: &str) -> Result<Option<u64>, Refusal> {
+    pub(super) fn number(&self, key: &str) -> Result<Option<u64>, Refusal> {
         let wrong = |text: &str| Refusal::bad_request(format!("'{text}' is not a number, which '{key}' must be"));
         self.get(key).map(|text| text.parse().map_err(|_| wrong(text))).transpose()
     }

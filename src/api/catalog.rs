@@ -52,6 +52,8 @@ pub(super) fn variables(api: &Api) -> Response<Body> {
         path: spec.path.clone(),
         extension: extension.name.clone(),
         kind: spec.kind.to_string(),
+        of: spec.kind.clone(),
+        goals: spec.goals.clone(),
         set: spec.set,
         default: spec.default.as_ref().map(ToString::to_string),
         doc: spec.doc.clone(),

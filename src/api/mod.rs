@@ -8,6 +8,7 @@
 //! token ends, ends with it.
 //! Absent on purpose: plain HTTP, except to say that it is not spoken; client certificates.
 
+mod about;
 mod act;
 mod apply;
 mod ask;
@@ -16,22 +17,28 @@ mod catalog;
 pub mod certificate;
 mod control;
 mod describe;
+mod draw;
 mod failures;
+mod follow;
 mod history;
+mod media;
 mod modules;
 mod nodes;
 pub mod permit;
 mod reply;
+mod resources;
 pub mod routes;
 mod select;
 mod socket;
-mod stream;
+mod sse;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod token;
 mod values;
 mod whatif;
+
+mod web_socket;
 
 use std::convert::Infallible;
 use std::io;
@@ -42,7 +49,7 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -50,6 +57,7 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use self::auth::{Auth, Caller, Peer};
 use self::certificate::{CertificateError, Certificates};
@@ -58,7 +66,7 @@ use self::routes::{Found, Handler};
 use self::socket::Socket;
 use crate::engine::now;
 use crate::model::Digest;
-use crate::model::limits::API_CONNECTIONS_MAX;
+use crate::model::limits::{API_CONNECTIONS_MAX, API_STREAMS_MAX};
 use crate::module::status::Roster;
 use crate::plan::{Graph, Policy};
 use crate::port::health::JournalHealth;
@@ -131,6 +139,10 @@ struct Api {
     auth: Auth,
     /// Whoever writes what depends on what was read holds this; see [`Api::alone`].
     applying: Semaphore,
+    /// Places for streams of both kinds.
+    streams: Arc<Semaphore>,
+    /// WebSocket connections, which outlive the HTTP connections that they were.
+    sockets: TaskTracker,
     shutdown: CancellationToken,
 }
 
@@ -198,8 +210,9 @@ impl Bound {
     /// Serves until `shutdown`.
     pub async fn run(self, context: Context, shutdown: CancellationToken) {
         let Bound { listener, socket, certificates, .. } = self;
-        let (auth, applying) = (Auth::default(), Semaphore::new(1));
-        let api = Arc::new(Api { context, certificates, auth, applying, shutdown: shutdown.clone() });
+        let (auth, applying, sockets) = (Auth::default(), Semaphore::new(1), TaskTracker::new());
+        let streams = Arc::new(Semaphore::new(API_STREAMS_MAX));
+        let api = Arc::new(Api { context, certificates, auth, applying, streams, sockets, shutdown: shutdown.clone() });
         // Whoever fills one of the two does not keep root from the other.
         let (mut remote, mut local) = (JoinSet::new(), JoinSet::new());
         let mut look = tokio::time::interval(certificate::LOOK_EVERY);
@@ -220,6 +233,8 @@ impl Bound {
         }
         while remote.join_next().await.is_some() {}
         while local.join_next().await.is_some() {}
+        api.sockets.close();
+        api.sockets.wait().await;
     }
 }
 
@@ -256,7 +271,7 @@ async fn serve_local(api: Arc<Api>, stream: UnixStream) {
     }
 }
 
-async fn serve<S: AsyncRead + AsyncWrite + Unpin>(api: Arc<Api>, peer: Peer, stream: TokioIo<S>) {
+async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(api: Arc<Api>, peer: Peer, stream: TokioIo<S>) {
     let shutdown = api.shutdown.clone();
     let last: Arc<Mutex<Option<Caller>>> = Arc::default();
     let answer = service_fn(|request| {
@@ -266,7 +281,8 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(api: Arc<Api>, peer: Peer, str
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WAIT)
-        .serve_connection(stream, answer);
+        .serve_connection(stream, answer)
+        .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => {
@@ -316,11 +332,14 @@ async fn route(api: Arc<Api>, caller: &Caller, request: Request<Incoming>) -> Re
     let path = request.uri().path().to_owned();
     let (row, parts) = match routes::find(request.method(), &path) {
         Found::Row(row, parts) => (row, parts),
+        Found::OtherMethod(allow) if request.method() == Method::OPTIONS => return Ok(reply::options(&allow)),
         Found::OtherMethod(allow) => return Err(Refusal::method(&allow)),
         Found::Nothing => return Err(Refusal::no_such_path(&path)),
     };
     caller.check(row.permission, [])?;
-    let part = |at: usize| parts.get(at).copied().unwrap_or_default();
+    let form = about::check(row.handler, &request)?;
+    let parts: Vec<String> = parts.into_iter().map(ask::decode).collect::<Result<_, _>>()?;
+    let part = |at: usize| parts.get(at).map(String::as_str).unwrap_or_default();
     match row.handler {
         Handler::Version => Ok(ask::version()),
         Handler::Health => Ok(history::health(&api)),
@@ -349,7 +368,12 @@ async fn route(api: Arc<Api>, caller: &Caller, request: Request<Incoming>) -> Re
         Handler::Machines => Ok(ask::machines(&api)),
         Handler::Modules => Ok(modules::list(&api)),
         Handler::Events => ask::events(&api, &request).await,
-        Handler::Follow => stream::follow(&api, &request).await,
+        Handler::Stream => sse::stream(&api, &request).await,
+        Handler::WebSocket => web_socket::open(&api, caller, request),
+        Handler::Graph => Ok(resources::graph(&api, form)),
+        Handler::NodeGraph => resources::node_graph(&api, part(0), form),
+        Handler::Kinds => Ok(resources::kinds(&api)),
+        Handler::OpenApi => Ok(resources::openapi()),
         Handler::Plan => apply::apply(&api, caller, request, apply::Intent::Show).await,
         Handler::Apply => apply::apply(&api, caller, request, apply::Intent::Do).await,
         Handler::Goals => act::goals(&api, caller, request).await,

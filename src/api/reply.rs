@@ -1,13 +1,21 @@
 //! Answers and refusals as HTTP responses.
+//!
+//! Invariant: everything that leaves the API in JSON is written by [`written`], which writes no secret, not even a sealed
+//! one: whatever document a secret stands in, and however deep.
+
+use std::io;
 
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full};
-use hyper::header::{ALLOW, CONTENT_TYPE, ETAG, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::header::{ALLOW, CONTENT_TYPE, ETAG, HeaderName, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
+use serde_json::ser::Formatter;
 
+use super::media::Form;
 use super::permit::Verdict;
+use crate::model::secret::{SEALED_PREFIX, SECRET_MARK};
 use crate::model::{Name, NodeSet, Revision, Role, UnixMs};
 use crate::port::SubmitError;
 use crate::port::document::Problem;
@@ -40,6 +48,34 @@ impl Refusal {
         let detail = format!("this path takes {allow}");
         let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail);
         Refusal { header: Some((ALLOW, allow.to_owned())), ..refusal }
+    }
+
+    pub(super) fn not_acceptable(offered: &[Form]) -> Self {
+        let offered: Vec<&str> = offered.iter().map(|form| form.media_type()).collect();
+        let detail = format!("this path answers with {}; name one of these in Accept", offered.join(", "));
+        Refusal::new(StatusCode::NOT_ACCEPTABLE, "not-acceptable", "No such form", detail)
+    }
+
+    pub(super) fn no_such_parameter(name: &str, known: &[&str]) -> Self {
+        let known = match known {
+            [] => "this path takes none".to_owned(),
+            known => format!("this path takes {}", known.join(", ")),
+        };
+        Refusal::bad_request(format!("there is no parameter '{name}': {known}"))
+    }
+
+    pub(super) fn no_web_socket() -> Self {
+        let detail = "this path speaks WebSocket alone (RFC 6455, version 13): send the headers of its handshake, or \
+            take the stream of server-sent events at /api/v1/stream";
+        let refusal =
+            Refusal::new(StatusCode::UPGRADE_REQUIRED, "no-web-socket", "WebSocket is needed", detail.to_owned());
+        Refusal { header: Some((UPGRADE, "websocket".to_owned())), ..refusal }
+    }
+
+    pub(super) fn too_many_streams(max: usize) -> Self {
+        let detail = format!("there are {max} streams already; end one, or come back later");
+        let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too-many-streams", "Too many streams", detail);
+        Refusal { header: Some((RETRY_AFTER, "10".to_owned())), ..refusal }
     }
 
     pub(super) fn no_such_node(names: &[String]) -> Self {
@@ -175,14 +211,24 @@ impl Refusal {
         Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The appliance failed", detail.to_string())
     }
 
-    pub(super) fn into_response(self) -> Response<Body> {
-        let problem = Problem {
+    pub(super) fn no_such_subscription(id: &str) -> Self {
+        let detail = format!("there is no subscription '{id}' on this connection; nothing was begun or ended");
+        Refusal::new(StatusCode::NOT_FOUND, "no-such-subscription", "No such subscription", detail)
+    }
+
+    /// What the refusal says, as a document.
+    pub(super) fn problem(&self) -> Problem {
+        Problem {
             kind: format!("urn:bootes:problem:{}", self.kind),
             title: self.title.to_owned(),
             status: self.status.as_u16(),
-            detail: self.detail.into(),
-            current: self.current.map(|current| *current),
-        };
+            detail: self.detail.to_string(),
+            current: self.current.as_deref().cloned(),
+        }
+    }
+
+    pub(super) fn into_response(self) -> Response<Body> {
+        let problem = self.problem();
         let mut response = json_with(self.status, "application/problem+json", &problem);
         if let Some((name, Ok(value))) = self.header.map(|(name, value)| (name, value.parse())) {
             response.headers_mut().insert(name, value);
@@ -208,11 +254,45 @@ pub(super) fn json_with_status<T: Serialize>(status: StatusCode, document: &T) -
 }
 
 fn json_with<T: Serialize>(status: StatusCode, kind: &'static str, document: &T) -> Response<Body> {
-    let (status, text) = match serde_json::to_vec(document) {
+    let (status, text) = match written(document) {
         Ok(text) => (status, text),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string().into_bytes()),
     };
     respond(status, kind, Full::new(text.into()).boxed())
+}
+
+/// A document as JSON, without its secrets.
+pub(super) fn written<T: Serialize>(document: &T) -> Result<Vec<u8>, serde_json::Error> {
+    let mut text = Vec::new();
+    document.serialize(&mut serde_json::Serializer::with_formatter(&mut text, WithoutSecrets::default()))?;
+    Ok(text)
+}
+
+/// Writes compact JSON, with a mark in place of every sealed secret.
+#[derive(Debug, Default)]
+struct WithoutSecrets {
+    begins: bool,
+}
+
+impl Formatter for WithoutSecrets {
+    fn begin_string<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.begins = true;
+        writer.write_all(b"\"")
+    }
+
+    /// A sealed secret is written in one fragment: it has no character that JSON escapes.
+    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        let secret = std::mem::take(&mut self.begins) && fragment.starts_with(SEALED_PREFIX);
+        writer.write_all(if secret { SECRET_MARK } else { fragment }.as_bytes())
+    }
+}
+
+/// What a path takes, to who asks with OPTIONS.
+pub(super) fn options(allow: &str) -> Response<Body> {
+    let mut response = Response::new(Empty::new().boxed());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().extend(allow.parse().ok().map(|allow| (ALLOW, allow)));
+    response
 }
 
 /// A response of this kind.

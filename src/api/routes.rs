@@ -77,8 +77,18 @@ pub enum Handler {
     Modules,
     /// Facts of the journal.
     Events,
-    /// Facts as they come.
-    Follow,
+    /// The mutation graph.
+    Graph,
+    /// The mutation graph as one node stands in it.
+    NodeGraph,
+    /// The words of documents.
+    Kinds,
+    /// Facts and nodes as they come, as server-sent events.
+    Stream,
+    /// The same over WebSocket.
+    WebSocket,
+    /// The API's own description.
+    OpenApi,
     /// What a description would change.
     Plan,
     /// A description.
@@ -178,7 +188,12 @@ pub static ROUTES: &[Route] = &[
     route(Method::GET, "/api/v1/machines", Read, Handler::Machines, "Machines that asked for an address and are no node."),
     route(Method::GET, "/api/v1/modules", Read, Handler::Modules, "Modules, built in and from outside, and how they fare."),
     route(Method::GET, "/api/v1/events", Read, Handler::Events, "Facts of the journal."),
-    route(Method::GET, "/api/v1/events/follow", Read, Handler::Follow, "Facts as they come, one JSON document a line."),
+    route(Method::GET, "/api/v1/stream", Read, Handler::Stream, "Facts and nodes as they change, as server-sent events."),
+    route(Method::GET, "/api/v1/ws", Read, Handler::WebSocket, "Facts and nodes as they change, over WebSocket."),
+    route(Method::GET, "/api/v1/graph", Read, Handler::Graph, "The mutation graph: JSON, DOT or SVG."),
+    route(Method::GET, "/api/v1/nodes/{name}/graph", Read, Handler::NodeGraph, "The mutation graph with where a node stands and its way to its goal: JSON, DOT or SVG."),
+    route(Method::GET, "/api/v1/kinds", Read, Handler::Kinds, "The words that documents hold: kinds of events, reasons, holds, stages, roles."),
+    route(Method::GET, "/api/v1/openapi.json", Read, Handler::OpenApi, "This description of the API."),
     route(Method::POST, "/api/v1/plan", Administer, Handler::Plan, "What a description would change."),
     route(Method::POST, "/api/v1/apply", Administer, Handler::Apply, "Make a description the appliance's own."),
     route(Method::POST, "/api/v1/goals", Operate, Handler::Goals, "Ask for values of variables by hand."),
@@ -227,7 +242,11 @@ pub fn find<'a>(method: &Method, path: &'a str) -> Found<'a> {
             Found::Row(row, parts)
         }
         None if rows.is_empty() => Found::Nothing,
-        None => Found::OtherMethod(rows.iter().map(|(row, _)| row.method.as_str()).collect::<Vec<_>>().join(", ")),
+        None => {
+            let methods = rows.iter().map(|(row, _)| row.method.as_str());
+            let head = rows.iter().filter(|(row, _)| row.method == Method::GET).map(|_| "HEAD");
+            Found::OtherMethod(methods.chain(head).chain(["OPTIONS"]).collect::<Vec<_>>().join(", "))
+        }
     }
 }
 
@@ -277,7 +296,7 @@ mod tests {
             handler(Method::PUT, "/api/v1/nodes/n1/desired/power"),
             Ok((Handler::SetDesired, vec!["n1", "power"]))
         );
-        assert_eq!(handler(Method::POST, "/api/v1/why"), Err(Found::OtherMethod("GET".into())));
+        assert_eq!(handler(Method::POST, "/api/v1/why"), Err(Found::OtherMethod("GET, HEAD, OPTIONS".into())));
         for path in ["/", "/api/v1", "/api/v1/nodes/", "/api/v1/nodes/n1/x", "/api/v2/nodes", "api/v1/nodes"] {
             assert_eq!(handler(Method::GET, path), Err(Found::Nothing), "{path}");
         }

@@ -46,7 +46,8 @@ pub(super) fn selected(
     Ok(found)
 }
 
-fn matcher(state: &State, selection: &Selection) -> Result<Matcher, SelectError> {
+/// What the nodes of a selection are like, apart from their names.
+pub(super) fn matcher(state: &State, selection: &Selection) -> Result<Matcher, SelectError> {
     let parse = |pool: &str| pool.parse::<Name>().map_err(|_| SelectError::Pool(pool.to_owned()));
     let pool = selection.pool.as_deref().map(parse).transpose()?;
     if let Some(pool) = pool.as_ref().filter(|pool| !state.pools.contains_key(*pool)) {

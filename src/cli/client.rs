@@ -10,13 +10,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HOST, HeaderValue};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HOST, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::error::CliError;
+use super::sse::Events;
 use super::target::{ApiUrl, Asked, Target};
 use super::{connect, progress};
 use crate::model::UnixMs;
@@ -26,8 +27,6 @@ use crate::port::document::Problem;
 const ANSWER_WITHIN: Duration = Duration::from_secs(120);
 /// Bytes of an answer; a longer one is refused.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
-/// Bytes of one line of a stream; a longer one ends the stream.
-const LINE_BYTES_MAX: usize = 4 << 20;
 
 /// An answer.
 #[derive(Debug, Clone)]
@@ -102,19 +101,31 @@ impl Client {
         self.ask(Method::POST, path, body.into()).await
     }
 
-    /// Opens a stream of documents, one a line.
+    /// Asks for an answer in another form than JSON.
+    ///
+    /// # Errors
+    /// When the appliance cannot be reached or refuses, or the answer is no text.
+    pub async fn text(&self, path: &str, accept: &'static str) -> Result<String, CliError> {
+        let response = self.send(Method::GET, path, Bytes::new(), &[(ACCEPT, accept)]).await?;
+        let bytes = self.whole(self.accepted(response).await?.into_body()).await?;
+        String::from_utf8(bytes.into()).map_err(|error| self.odd(&error.to_string()))
+    }
+
+    /// Opens a stream of events, after the one of the id `last`.
     ///
     /// # Errors
     /// When the appliance cannot be reached or refuses.
-    pub async fn follow(&self, path: &str, query: &Query) -> Result<Lines, CliError> {
-        let response = self.send(Method::GET, &query.after(path), Bytes::new()).await?;
+    pub async fn stream(&self, path: &str, query: &Query, last: Option<&str>) -> Result<Events, CliError> {
+        let mut headers = vec![(ACCEPT, "text/event-stream")];
+        headers.extend(last.map(|last| (HeaderName::from_static("last-event-id"), last)));
+        let response = self.send(Method::GET, &query.after(path), Bytes::new(), &headers).await?;
         let response = self.accepted(response).await?;
-        Ok(Lines { url: self.url(), body: response.into_body(), rest: Vec::new() })
+        Ok(Events::new(self.url(), response.into_body()))
     }
 
     async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<Answer<T>, CliError> {
         let asked = async {
-            let response = self.send(method, path, body).await?;
+            let response = self.send(method, path, body, &[(ACCEPT, "application/json")]).await?;
             let response = self.accepted(response).await?;
             let now = time_of(response.headers());
             let bytes = self.whole(response.into_body()).await?;
@@ -128,20 +139,22 @@ impl Client {
             .unwrap_or_else(|_| Err(self.broken(waited())))
     }
 
-    async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, CliError> {
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        headers: &[(HeaderName, &str)],
+    ) -> Result<Response<Incoming>, CliError> {
         let target = self.target()?;
         let stream = connect::connect(target).await?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.broken(error.to_string()))?;
         // It ends with the answer or with the process; its error is the request's error too.
         tokio::spawn(connection);
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(HOST, host_of(&target.url))
-            .header(ACCEPT, "application/json, application/x-ndjson, application/problem+json")
-            .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(body));
+        let request = Request::builder().method(method).uri(path).header(HOST, host_of(&target.url));
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(name, *value));
+        let request = request.header(CONTENT_TYPE, "application/json").body(Full::new(body));
         let mut request = request.map_err(|error| CliError::Usage(error.to_string()))?;
         if let Some(token) = &target.token {
             let header = HeaderValue::from_str(&format!("Bearer {token}"));
@@ -192,45 +205,6 @@ fn time_of(headers: &HeaderMap) -> UnixMs {
         headers.get(DATE).and_then(|value| value.to_str().ok()).and_then(|text| httpdate::parse_http_date(text).ok());
     let since_1970 = told.unwrap_or_else(SystemTime::now).duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     UnixMs(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// The documents of a stream.
-#[derive(Debug)]
-pub struct Lines {
-    url: String,
-    body: Incoming,
-    rest: Vec<u8>,
-}
-
-impl Lines {
-    /// The next document; nothing when the stream has ended.
-    ///
-    /// # Errors
-    /// When the connection broke, or a line is no such document.
-    pub async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, CliError> {
-        loop {
-            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.rest.drain(..=end).collect();
-                if line.trim_ascii().is_empty() {
-                    continue;
-                }
-                let odd = |error: serde_json::Error| self.odd(error.to_string());
-                return serde_json::from_slice(&line).map(Some).map_err(odd);
-            }
-            if self.rest.len() > LINE_BYTES_MAX {
-                return Err(self.odd(format!("a line has more than {LINE_BYTES_MAX} bytes")));
-            }
-            match self.body.frame().await {
-                None => return Ok(None),
-                Some(Ok(frame)) => self.rest.extend(frame.data_ref().into_iter().flatten()),
-                Some(Err(error)) => return Err(CliError::Broken { url: self.url.clone(), detail: error.to_string() }),
-            }
-        }
-    }
-
-    fn odd(&self, detail: String) -> CliError {
-        CliError::NotUnderstood { url: self.url.clone(), detail }
-    }
 }
 
 /// The part of a URL after `?` (RFC 3986, section 3.4).

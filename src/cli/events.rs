@@ -6,18 +6,20 @@
 use std::time::Duration;
 
 use super::Shell;
-use super::client::{Lines, Query};
+use super::client::Query;
 use super::error::{CliError, Status, tell};
 use super::output::{Format, FormatArgs};
 use super::select::Filtered;
+use super::sse::Events;
 use super::table::{Table, printable};
 use crate::model::{FactSeq, Moment, Place};
 use crate::port::document::{EventDocument, Items};
+use crate::port::stream::Lost;
 
 /// Between two tries to reach an appliance that went away.
 const TRY_EVERY: Duration = Duration::from_secs(1);
 const EVENTS: &str = "/api/v1/events";
-const FOLLOW: &str = "/api/v1/events/follow";
+const STREAM: &str = "/api/v1/stream";
 /// Widths of the node's and the kind's columns while it is not known what will come.
 const NODE_CHARS: usize = 8;
 const KIND_CHARS: usize = 9;
@@ -27,7 +29,7 @@ const KIND_CHARS: usize = 9;
 pub struct Args {
     #[command(flatten)]
     nodes: Filtered,
-    /// Only of this kind: appliance, operator, dhcp, file, malformed, power, agent, outcome or engine.
+    /// Only of this kind: appliance, operator, dhcp, file, malformed, power, agent, outcome, engine, fleet or module.
     #[arg(long)]
     kind: Option<String>,
     /// Only since then: a time in UTC ('2026-11-21 02:00', or RFC 3339), how long ago (90s, -10m, '2h ago'), or a fact
@@ -68,8 +70,8 @@ pub async fn run(args: Args, shell: &mut Shell) -> Result<Status, CliError> {
     Ok(Status::Done)
 }
 
-/// How many past events are asked for when following begins at a time, or goes on after a break.
-const CATCH_UP_MAX: u32 = 100_000;
+/// How many past events are asked for when following begins at a time.
+const PAST_MAX: u32 = 100_000;
 /// How many past events are shown before those that come, when the command line does not say.
 const CONTEXT: u32 = 10;
 
@@ -98,24 +100,30 @@ async fn since(args: &Args, shell: &Shell) -> Result<Option<Place>, CliError> {
 
 async fn follow(args: &Args, shell: &mut Shell) -> Result<Status, CliError> {
     let since = since(args, shell).await?;
+    // Asked for before what is past: what happens meanwhile is in the stream.
+    let head: Items<EventDocument> = shell.api.get(EVENTS, &Query::default().with("limit", Some(1))).await?.document;
+    let past = args.limit.unwrap_or(if since.is_some() { PAST_MAX } else { CONTEXT });
     let mut last: Option<FactSeq> = None;
-    let mut reached = false;
+    if past > 0 {
+        let query = filter(args, since).with("limit", Some(past));
+        for event in shell.api.get::<Items<EventDocument>>(EVENTS, &query).await?.document.items {
+            print_new(&event, args.format.format, &mut last, shell)?;
+        }
+    }
+    let begin = head.items.last().map(|event| event.seq).max(last).unwrap_or(FactSeq(0));
+    let mut place = begin.0.to_string();
+    let query = filter(args, None).with("types", Some("fact"));
     let mut told = false;
     loop {
-        let (past, after) = match last {
-            Some(seq) => (CATCH_UP_MAX, Some(seq.0)),
-            None => (args.limit.unwrap_or(if since.is_some() { CATCH_UP_MAX } else { CONTEXT }), None),
-        };
-        let query = filter(args, since).with("after", after).with("limit", Some(past));
-        match shell.api.follow(FOLLOW, &query).await {
-            Ok(mut lines) => {
-                (reached, told) = (true, false);
-                match print_stream(&mut lines, args.format.format, &mut last, shell).await {
+        match shell.api.stream(STREAM, &query, Some(&place)).await {
+            Ok(mut events) => {
+                told = false;
+                match print_stream(&mut events, args.format.format, (&mut last, &mut place), shell).await {
                     Ok(()) | Err(CliError::Broken { .. }) => {}
                     Err(error) => return Err(error),
                 }
             }
-            Err(CliError::Unreachable { .. } | CliError::Broken { .. }) if reached => {}
+            Err(CliError::Unreachable { .. } | CliError::Broken { .. }) => {}
             Err(error) => return Err(error),
         }
         if !std::mem::replace(&mut told, true) {
@@ -125,14 +133,25 @@ async fn follow(args: &Args, shell: &mut Shell) -> Result<Status, CliError> {
     }
 }
 
+/// Prints what is new, and keeps the place up to which everything was told.
 async fn print_stream(
-    lines: &mut Lines,
+    events: &mut Events,
     format: Format,
-    last: &mut Option<FactSeq>,
+    (last, place): (&mut Option<FactSeq>, &mut String),
     shell: &mut Shell,
 ) -> Result<(), CliError> {
-    while let Some(event) = lines.next::<EventDocument>().await? {
-        print_new(&event, format, last, shell)?;
+    while let Some(event) = events.next().await? {
+        match event.name.as_str() {
+            "fact" => print_new(&event.read::<EventDocument>()?, format, last, shell)?,
+            "lost" => {
+                let Lost { first, last } = event.read()?;
+                tell(&format!("the journal does not hold the facts from {} to {} any more", first.0, last.0));
+            }
+            _ => {}
+        }
+        if let Some(id) = event.id {
+            *place = id;
+        }
     }
     Ok(())
 }

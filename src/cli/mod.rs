@@ -23,6 +23,7 @@ mod error;
 mod events;
 mod freeze;
 mod get;
+mod graph;
 mod image;
 mod login;
 mod man;
@@ -40,6 +41,7 @@ mod select;
 mod set;
 mod sim;
 mod switch;
+mod sse;
 mod table;
 mod target;
 mod timeline;
@@ -126,6 +128,8 @@ enum Command {
     Diff(diff::Args),
     /// Show what happened, or follow it.
     Events(events::Args),
+    /// Show the mutations that the appliance plans with, or a node's way through them.
+    Graph(graph::Args),
     /// Add, list or verify images in an image store on this machine.
     #[command(subcommand)]
     Image(image::Command),
@@ -217,6 +221,7 @@ async fn dispatch(cli: Cli) -> Result<Status, CliError> {
         Command::Timeline(args) => timeline::run(args, &mut shell).await,
         Command::Diff(args) => diff::run(args, &mut shell).await,
         Command::Events(args) => events::run(args, &mut shell).await,
+        Command::Graph(args) => graph::run(args, &mut shell).await,
         Command::Image(command) => image::run(command, &mut shell).await,
         Command::Login(args) => login::run(args, &mut shell).await,
         Command::Context(command) => context::run(command, &mut shell),

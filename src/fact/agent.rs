@@ -10,6 +10,7 @@ use crate::model::{Digest, NodeId, Revision, Value, VarPath};
 
 /// Something learned from an agent, or from someone who says to be one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AgentFact {
     /// The node; nothing when it is not known which.
     pub node: Option<NodeId>,
@@ -22,6 +23,7 @@ pub struct AgentFact {
 
 /// Whether a report replaces what was reported before or adds to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// Everything that the agent observes: what is not in it is unknown.
@@ -32,6 +34,7 @@ pub enum Scope {
 
 /// One variable in a report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Reported {
     /// The variable.
     pub path: VarPath,
@@ -41,6 +44,7 @@ pub struct Reported {
 
 /// What can be learned from an agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum AgentEvent {
     /// It joined: its token was good, and from now on this certificate is the node's.
@@ -93,6 +97,7 @@ pub enum AgentEvent {
 
 /// Why a join was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum JoinRefusal {
     /// No node is described with the id that it gives.

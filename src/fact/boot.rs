@@ -10,6 +10,7 @@ use crate::model::{Digest, Mac, Name, NodeId};
 /// A client's processor and firmware interface, by the numbers of RFC 4578, section 2.1 and IANA's
 /// "Processor Architecture Types".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Architecture {
     /// 0: x86 with a BIOS.
@@ -58,6 +59,7 @@ impl fmt::Display for Architecture {
 
 /// What on the machine is asking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "client", content = "architecture", rename_all = "snake_case")]
 pub enum BootClient {
     /// Firmware that boots by PXE and TFTP.
@@ -83,6 +85,7 @@ impl fmt::Display for BootClient {
 
 /// One step of a DHCP exchange.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DhcpFact {
     /// The client's hardware address.
     pub mac: Mac,
@@ -97,6 +100,7 @@ pub struct DhcpFact {
 
 /// What happened in a DHCP exchange.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum DhcpEvent {
     /// A DISCOVER was answered with an OFFER.
@@ -139,6 +143,7 @@ pub enum DhcpEvent {
 
 /// Why a DHCP client did not get what it asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum DhcpRefusal {
     /// No node has this hardware address.
@@ -211,6 +216,7 @@ impl DhcpFact {
 
 /// How a file was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Transport {
     /// TFTP.
@@ -230,6 +236,7 @@ impl fmt::Display for Transport {
 
 /// What a file is for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum BootFile {
     /// A network boot program.
@@ -251,6 +258,7 @@ pub enum BootFile {
 
 /// A file asked for or sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FileFact {
     /// Who asked.
     pub client: IpAddr,
@@ -268,6 +276,7 @@ pub struct FileFact {
 
 /// What happened to a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum FileEvent {
     /// All of it was sent.
@@ -313,6 +322,7 @@ impl FileFact {
 
 /// Something that could not be understood.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MalformedFact {
     /// The service that received it.
     pub service: String,

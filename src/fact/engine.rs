@@ -12,6 +12,7 @@ use crate::model::{Generation, Name, NodeId, UnixMs, Value, VarPath};
 
 /// A mutation as it applies to one node: its name, and the image that it is about when it is about one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StepName {
     /// The mutation's name, for instance `power.on`.
     pub mutation: Arc<str>,
@@ -31,6 +32,7 @@ impl fmt::Display for StepName {
 
 /// Why a step did not come to its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "why", rename_all = "snake_case")]
 pub enum FailReason {
     /// Nothing was seen of what it should have brought about.
@@ -91,6 +93,7 @@ impl fmt::Display for FailReason {
 
 /// A module's word that it could not do what it was asked. Success has no such word: it is seen in the variables.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OutcomeFact {
     /// The node.
     pub node: NodeId,
@@ -104,6 +107,7 @@ pub struct OutcomeFact {
 
 /// When a node is tried again after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "retry", rename_all = "snake_case")]
 pub enum Retry {
     /// Not before this time.
@@ -117,6 +121,7 @@ pub enum Retry {
 
 /// A decision about one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EngineFact {
     /// The node.
     pub node: NodeId,
@@ -127,6 +132,7 @@ pub struct EngineFact {
 
 /// What the engine can decide.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum EngineEvent {
     /// A step was started.
@@ -173,6 +179,7 @@ pub enum EngineEvent {
 
 /// Whether a failure counts against a node's budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Counted {
     /// It counts; the budget's end is quarantine.
@@ -183,6 +190,7 @@ pub enum Counted {
 
 /// What the engine noticed of all nodes together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum FleetFact {
     /// So many nodes turned bad within so short a time that the appliance or the network is rather ill than they:

@@ -28,6 +28,7 @@ use crate::model::{FactSeq, NodeId, UnixMs};
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "source", rename_all = "snake_case")]
 pub enum Fact {
     /// The appliance itself.
@@ -56,6 +57,7 @@ pub enum Fact {
 
 /// What happened to the appliance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum ApplianceFact {
     /// It started: all that it believed about connections and running machines must be seen again.
@@ -91,6 +93,7 @@ pub enum ApplianceFact {
 
 /// A fact with its place in the journal and the time at which the engine took it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Stamped<T> {
     /// Its place, from 1, without gaps.
     pub seq: FactSeq,
@@ -101,6 +104,21 @@ pub struct Stamped<T> {
 }
 
 impl Fact {
+    /// Every word that [`Fact::kind`] gives.
+    pub const KINDS: &[&str] = &[
+        "appliance",
+        "operator",
+        "dhcp",
+        "file",
+        "malformed",
+        "power",
+        "agent",
+        "outcome",
+        "engine",
+        "fleet",
+        "module",
+    ];
+
     /// The node that the fact is about, if it is about one that is known.
     #[must_use]
     pub fn node(&self) -> Option<NodeId> {

@@ -6,6 +6,7 @@ use crate::model::{Guard, Mutation, Name, NodeId, Value, VarPath, VariableSpec};
 
 /// A module's word, or a word about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ModuleFact {
     /// The module.
     pub module: Name,
@@ -16,6 +17,7 @@ pub struct ModuleFact {
 
 /// What a module declares.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Declaration {
     /// Its variables.
     #[serde(default)]
@@ -30,6 +32,7 @@ pub struct Declaration {
 
 /// What there is to tell of a module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum ModuleEvent {
     /// What it can do, newly or differently.

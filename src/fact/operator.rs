@@ -11,6 +11,7 @@ use crate::model::{
 
 /// An operator's request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OperatorFact {
     /// What was asked.
     #[serde(flatten)]
@@ -28,6 +29,7 @@ impl From<OperatorEvent> for OperatorFact {
 
 /// What an operator can ask for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum OperatorEvent {
     /// The cluster's name.
@@ -165,6 +167,7 @@ pub enum OperatorEvent {
 
 /// Whether something is in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Switch {
     /// It is.

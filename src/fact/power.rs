@@ -8,6 +8,7 @@ use crate::model::NodeId;
 
 /// Whether a machine has power.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum PowerState {
     /// Off.
@@ -29,6 +30,7 @@ impl PowerState {
 
 /// What a BMC can be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum PowerOrder {
     /// Say whether the machine has power.
@@ -54,6 +56,7 @@ impl fmt::Display for PowerOrder {
 
 /// What is wrong with a BMC, as far as can be told from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum BmcProblem {
     /// Nothing answers at its address.
@@ -88,6 +91,7 @@ impl fmt::Display for BmcProblem {
 
 /// Something learned from a node's BMC.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PowerFact {
     /// The node.
     pub node: NodeId,
@@ -98,6 +102,7 @@ pub struct PowerFact {
 
 /// What can be learned from a BMC.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum PowerEvent {
     /// It said whether the machine has power.

@@ -14,6 +14,7 @@ use super::{Digest, Name, NodeSet, UnixMs};
 
 /// What a caller is trusted with; each role includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Looks at everything and changes nothing.
@@ -51,6 +52,7 @@ impl FromStr for Role {
 
 /// A token, as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TokenSpec {
     /// Its name.
     pub name: Name,

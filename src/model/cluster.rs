@@ -15,6 +15,7 @@ use super::{Digest, Mac, Name, Sealed, Symbol, Value, VarPath};
 
 /// An IPv4 network: an address and the length of its prefix, 1 to 30 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
 pub struct Prefix {
     network: Ipv4Addr,
@@ -99,6 +100,7 @@ impl fmt::Display for Prefix {
 
 /// A network that machines boot from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct NetworkSpec {
     /// Its name.
     pub name: Name,
@@ -116,6 +118,7 @@ pub struct NetworkSpec {
 
 /// An image of a cake, pinned to one content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ImagePin {
     /// The image's name.
     pub name: Name,
@@ -125,6 +128,7 @@ pub struct ImagePin {
 
 /// The ordered stack of images that a node runs over layer 0.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CakeSpec {
     /// The cake's name.
     pub name: Name,
@@ -134,6 +138,7 @@ pub struct CakeSpec {
 
 /// The protocol by which a BMC is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum BmcDriver {
     /// IPMI 2.0 over the LAN (RMCP+).
@@ -150,6 +155,7 @@ impl fmt::Display for BmcDriver {
 
 /// How a node's power is controlled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct BmcSpec {
     /// The protocol.
     pub driver: BmcDriver,
@@ -163,6 +169,7 @@ pub struct BmcSpec {
 
 /// One node, as described.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct NodeSpec {
     /// The node's name, also its host name.
     pub name: Name,
@@ -203,6 +210,7 @@ pub struct NodeSpec {
 
 /// What may be said of many nodes at once: by the cluster's defaults, by a pool, or by a node of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Template {
     /// The network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -240,6 +248,7 @@ impl Template {
 
 /// What BMCs have in common.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct BmcTemplate {
     /// The protocol.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -254,6 +263,7 @@ pub struct BmcTemplate {
 
 /// A set of nodes that have much in common.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PoolSpec {
     /// Its name.
     pub name: Name,

@@ -15,6 +15,7 @@ pub const UNCHANGED_SECRET: &str = "(secret)";
 
 /// A value without a type.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum Given {
     /// A whole number.

@@ -20,6 +20,7 @@ pub const INTERFACES_MAX: usize = 64;
 
 /// One machine's hardware.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Hardware {
     /// The processor architecture, as `uname -m` says it: `x86_64`, `aarch64`.
     pub architecture: String,
@@ -45,6 +46,7 @@ pub struct Hardware {
 
 /// The kind of firmware that started the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Firmware {
     /// UEFI: `/sys/firmware/efi` exists.
@@ -57,6 +59,7 @@ pub enum Firmware {
 
 /// SMBIOS type 1: the system.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct System {
     /// The maker.
     pub vendor: Option<String>,
@@ -72,6 +75,7 @@ pub struct System {
 
 /// SMBIOS type 2: the main board.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Board {
     /// The maker.
     pub vendor: Option<String>,
@@ -83,6 +87,7 @@ pub struct Board {
 
 /// SMBIOS type 0: the firmware program.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Bios {
     /// Who wrote it.
     pub vendor: Option<String>,
@@ -94,6 +99,7 @@ pub struct Bios {
 
 /// The processors, which are taken to be of one kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Processor {
     /// The model's name; on ARM the implementer and part numbers.
     pub model: Option<String>,
@@ -109,6 +115,7 @@ pub struct Processor {
 
 /// One disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Disk {
     /// The kernel's name: `sda`, `nvme0n1`, `vda`.
     pub name: String,
@@ -124,6 +131,7 @@ pub struct Disk {
 
 /// What a disk stores on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Medium {
     /// Spinning platters, or so it claims.
@@ -134,6 +142,7 @@ pub enum Medium {
 
 /// One network interface.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Interface {
     /// The kernel's name.
     pub name: String,
@@ -151,6 +160,7 @@ pub struct Interface {
 
 /// Whether a signal is on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Carrier {
     /// A signal is seen.

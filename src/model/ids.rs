@@ -15,6 +15,7 @@ use super::limits::NAME_BYTES_MAX;
 
 /// The stable identity of one machine, a UUID that the appliance gives out when a node is first described.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct NodeId(pub Uuid);
 
@@ -36,6 +37,7 @@ impl FromStr for NodeId {
 /// One DNS label (RFC 1123, section 2.1): 1 to 63 letters, digits and inner hyphens, kept in lower case, so that
 /// a node's name can be its host name and an image's name a path segment.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
 pub struct Name(Arc<str>);
 
@@ -92,6 +94,7 @@ impl fmt::Display for Name {
 
 /// Milliseconds since 1970-01-01T00:00:00Z, by the appliance's clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct UnixMs(pub u64);
 
@@ -143,11 +146,13 @@ fn civil_from_days(days: u64) -> (u64, u64, u64) {
 
 /// A fact's place in the journal: 1 for the first, without gaps.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct FactSeq(pub u64);
 
 /// Counts the changes of one owner's variables; a higher revision replaces a lower one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Revision(pub u64);
 
@@ -162,6 +167,7 @@ impl Revision {
 /// Tells one attempt at a mutation from an earlier one of the same node, so that a late answer is not taken for
 /// the answer to a newer request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Generation(pub u64);
 

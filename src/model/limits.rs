@@ -59,6 +59,20 @@ pub const TOKENS_MAX: usize = 1_000;
 pub const API_CONNECTIONS_MAX: usize = 512;
 /// Peers whose failed logins are counted; at the bound the one that failed longest ago is forgotten.
 pub const API_PEERS_MAX: usize = 4_096;
+/// Streams of the API at once, of both kinds; a further one is answered with 503.
+pub const API_STREAMS_MAX: usize = 256;
+/// Seconds that a stream's client may take nothing; then its connection is closed, and it resumes with a new one.
+pub const API_STALL_S: u64 = 120;
+/// Subscriptions of one WebSocket connection; a further one is refused with an error message.
+pub const API_SUBSCRIPTIONS_MAX: usize = 32;
+/// Bytes of a message that a WebSocket client sends; a longer one closes the connection with 1009.
+pub const API_MESSAGE_BYTES_MAX: usize = 64 << 10;
+/// Bytes of a subscription's name; a longer one is refused with an error message.
+pub const API_SUBSCRIPTION_ID_BYTES_MAX: usize = 100;
+/// Facts that a stream reads from the journal at once; more are read when these are taken.
+pub const API_CATCH_UP_MAX: usize = 1_000;
+/// Facts over which a stream of nodes finds out which of them changed; over more it tells all nodes again.
+pub const API_NODES_CATCH_UP_MAX: usize = 10_000;
 /// Bytes of one frame of the tree protocol; a longer one closes the session.
 pub const SYNC_FRAME_BYTES_MAX: usize = 1 << 20;
 /// Bytes of one line of a module's program, with its end; a longer one ends the program, which is then started again.

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 /// A 48-bit hardware address. Prints in lower case with colons.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
 pub struct Mac(pub [u8; 6]);
 

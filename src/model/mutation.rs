@@ -18,6 +18,7 @@ pub const UNKNOWN: &str = "unknown";
 
 /// What an edge or a condition speaks of.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Subject {
     /// One variable.
@@ -60,6 +61,7 @@ impl fmt::Display for Subject {
 
 /// One variable's change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Change {
     /// The variable.
     pub subject: Subject,
@@ -79,6 +81,7 @@ impl Change {
 
 /// A condition on a variable: it has one of these values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Condition {
     /// The variable.
     pub subject: Subject,
@@ -96,6 +99,7 @@ impl Condition {
 
 /// What is true of a variable when the mutation is done, besides its change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Consequence {
     /// The variable.
     pub subject: Subject,
@@ -113,6 +117,7 @@ impl Consequence {
 
 /// Where a mutation is carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Context {
     /// By the node itself.
@@ -126,6 +131,7 @@ pub enum Context {
 
 /// Whether a mutation interrupts what a node does for its users.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Disruption {
     /// It does not.
@@ -137,6 +143,7 @@ pub enum Disruption {
 
 /// Whether somebody does something for a mutation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Work {
     /// The module is asked to act.
@@ -147,6 +154,7 @@ pub enum Work {
 
 /// Whether a mutation's failures count towards quarantine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Budget {
     /// They do.
@@ -157,6 +165,7 @@ pub enum Budget {
 
 /// An edge of the graph, as a module declares it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Mutation {
     /// Its name, unique in the graph.
     pub name: Arc<str>,
@@ -196,6 +205,7 @@ impl Mutation {
 
 /// A value of a variable that says that a node must not be disturbed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Guard {
     /// The variable.
     pub variable: VarPath,

@@ -17,6 +17,7 @@ use super::limits::NODESET_NAMES_MAX;
 
 /// An ordered set of names.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
 pub struct NodeSet(Vec<String>);
 

@@ -27,6 +27,7 @@ use super::{Given, Name, Symbol, Value, VarPath};
 
 /// How operators may set a variable.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Setting {
     /// They may not: it is only seen.
@@ -40,6 +41,7 @@ pub enum Setting {
 
 /// While what a variable is known: when another one has none of these values any more, it is forgotten.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct KnownWhile {
     /// The other variable.
     pub variable: VarPath,
@@ -49,6 +51,7 @@ pub struct KnownWhile {
 
 /// One variable, or a family of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct VariableSpec {
     /// Its path; one segment may be a placeholder such as `<name>`.
     pub path: String,
@@ -92,6 +95,7 @@ impl VariableSpec {
 
 /// Where an extension comes from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// The program.
@@ -105,6 +109,7 @@ pub enum Origin {
 
 /// A named set of variables.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Extension {
     /// Its name.
     pub name: Name,

@@ -22,6 +22,7 @@ use super::{Digest, Mac, Name, Sealed};
 
 /// One value of a finite variable, for instance `on`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Symbol(Arc<str>);
 
@@ -53,6 +54,7 @@ impl fmt::Display for Symbol {
 
 /// A variable's name: segments of lower-case letters, digits, `-` and `_`, joined by dots.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "String")]
 pub struct VarPath(Arc<str>);
 
@@ -145,6 +147,7 @@ impl fmt::Display for VarPath {
 
 /// A variable's value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Value {
     /// One of a finite variable's values.

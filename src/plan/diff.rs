@@ -22,6 +22,7 @@ use crate::state::{Node, State};
 
 /// What becomes of the things that a description does not name.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Unnamed {
     /// They stay as they are: the description is merged into what there is.
@@ -64,6 +65,7 @@ pub struct Description {
 
 /// What is changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Described {
     /// The cluster's name.
@@ -98,6 +100,7 @@ impl fmt::Display for Described {
 
 /// How it is changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "change", rename_all = "snake_case")]
 pub enum ChangeKind {
     /// It is new.
@@ -113,6 +116,7 @@ pub enum ChangeKind {
 
 /// What an operator should know of a change before it is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Note {
     /// A running node is told of it at its next boot.
@@ -137,6 +141,7 @@ impl fmt::Display for Note {
 
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Change {
     /// What kind of thing.
     pub what: Described,

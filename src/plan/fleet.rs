@@ -26,6 +26,7 @@ const SLOWER_BY_MS: u64 = 1_000;
 
 /// The last boots of many nodes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Fleet {
     /// How many nodes there are.
     pub count: usize,
@@ -43,6 +44,7 @@ pub struct Fleet {
 
 /// The times of one stage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StageTimes {
     /// The stage that was reached.
     pub stage: String,
@@ -57,6 +59,7 @@ pub struct StageTimes {
 
 /// How long many nodes took, in seconds. A percentile is the time of a node: the least that so many are within.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TimesS {
     /// Half of them are within it.
     pub p50_s: f64,
@@ -70,6 +73,7 @@ pub struct TimesS {
 
 /// A slow node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Slow {
     /// Its name.
     pub name: Name,
@@ -79,6 +83,7 @@ pub struct Slow {
 
 /// Nodes that are on their way, by the last stage that they have reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OnTheWay {
     /// The stage.
     pub stage: String,

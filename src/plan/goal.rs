@@ -61,7 +61,7 @@ pub fn goal(node: &Node) -> Goal {
 
 /// The value of an image's state for planning: an active image of another digest than the desired one is stale.
 #[must_use]
-pub(super) fn image_seen<'a>(node: &'a Node, image: &Name) -> Option<&'a str> {
+pub fn image_seen<'a>(node: &'a Node, image: &Name) -> Option<&'a str> {
     let state = node.see_symbol(&VarPath::image_state(image))?;
     let digest = VarPath::image_digest(image);
     match (state, node.wants(&digest), node.see(&digest)) {

@@ -22,6 +22,7 @@ const SAID_MAX: usize = 3;
 
 /// Nodes with one reason.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WhyGroup {
     /// The nodes, as a node set.
     pub nodes: String,
@@ -55,6 +56,7 @@ pub struct WhyGroup {
 
 /// The earliest and the latest of many times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Between {
     /// The earliest.
     pub earliest: UnixMs,
@@ -75,6 +77,7 @@ impl Between {
 
 /// A goal that many nodes miss in the same way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct UnmetOfMany {
     /// The goal.
     #[serde(flatten)]
@@ -85,6 +88,7 @@ pub struct UnmetOfMany {
 
 /// A failure's text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Said {
     /// The text.
     pub what: String,

@@ -15,6 +15,7 @@ use crate::state::{Control, Node};
 
 /// What holds a step back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "hold", rename_all = "snake_case")]
 pub enum Hold {
     /// The node is frozen.

@@ -27,7 +27,7 @@ mod why;
 pub use decide::{Decision, Failure, Policy, decide, fail, timeout_ms};
 pub use diff::{ApplyError, Change, ChangeKind, Described, Description, Note, Unnamed, diff};
 pub use fleet::{Fleet, OnTheWay, Slow, StageTimes, TimesS, fleet};
-pub use goal::{Goal, goal, goal_reached};
+pub use goal::{Goal, goal, goal_reached, image_seen};
 pub use graph::{Graph, GraphError};
 pub use group::{Between, Said, UnmetOfMany, WhyGroup, group};
 pub use hold::{Hold, hold, mass_event};

@@ -34,6 +34,7 @@ pub struct NodeDescription {
 
 /// Who says something of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SaidBy {
     /// The node's own description.

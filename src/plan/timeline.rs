@@ -9,6 +9,7 @@ use crate::state::{Mark, Node};
 
 /// One stage that was reached.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Stage {
     /// The stage's name, for people.
     pub stage: String,

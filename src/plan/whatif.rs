@@ -23,6 +23,7 @@ use crate::state::State;
 
 /// What a request would do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WhatIf {
     /// By which it is approved.
     pub id: String,
@@ -44,6 +45,7 @@ pub struct WhatIf {
 
 /// Nodes to which the same would happen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Class {
     /// The nodes, as a node set.
     pub nodes: String,
@@ -61,6 +63,7 @@ pub struct Class {
 
 /// What becomes of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum NodeChange {
     /// It is new.
@@ -73,6 +76,7 @@ pub enum NodeChange {
 
 /// A step that would be taken.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PlannedStep {
     /// The step.
     pub step: StepName,
@@ -82,6 +86,7 @@ pub struct PlannedStep {
 
 /// Nodes that would have to wait, and for what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Waiting {
     /// The nodes, as a node set.
     pub nodes: String,
@@ -94,6 +99,7 @@ pub struct Waiting {
 
 /// What a node would wait for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "waits_for", rename_all = "snake_case")]
 pub enum WaitsFor {
     /// Something that holds its steps.
@@ -108,6 +114,7 @@ pub enum WaitsFor {
 
 /// What an operator should know of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "warning", rename_all = "snake_case")]
 pub enum Warning {
     /// There is no way to what would be wanted.

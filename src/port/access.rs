@@ -8,6 +8,7 @@ use crate::model::{Digest, Name, NodeSet, Role, UnixMs};
 
 /// A token to be made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TokenRequest {
     /// Its name.
     pub name: Name,
@@ -23,6 +24,7 @@ pub struct TokenRequest {
 
 /// A token that was made: the only document that holds one.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CreatedToken {
     /// The token. It is shown this once.
     pub token: String,
@@ -39,6 +41,7 @@ impl std::fmt::Debug for CreatedToken {
 
 /// A token, without the token itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TokenDocument {
     /// Its name.
     pub name: Name,
@@ -60,6 +63,7 @@ pub struct TokenDocument {
 
 /// Who is asking.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CallerDocument {
     /// The token's name, or `root (socket)`.
     pub name: String,
@@ -73,6 +77,7 @@ pub struct CallerDocument {
 
 /// The certificate with which the API answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CertificateDocument {
     /// What a client pins: see [`fingerprint`].
     pub fingerprint: Digest,

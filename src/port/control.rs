@@ -14,6 +14,7 @@ use crate::state::{Control, Node, State};
 
 /// What is to be frozen or thawed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FreezeRequest {
     /// The nodes, as a node set; nothing for everything.
     pub nodes: Option<String>,
@@ -21,6 +22,7 @@ pub struct FreezeRequest {
 
 /// What was frozen or thawed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FreezeAnswer {
     /// The nodes, as a node set; nothing for everything.
     pub nodes: Option<String>,
@@ -34,6 +36,7 @@ pub struct FreezeAnswer {
 
 /// Nodes whose next step is held back, and by what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HeldDocument {
     /// The nodes, as a node set.
     pub nodes: String,
@@ -50,6 +53,7 @@ pub struct HeldDocument {
 
 /// A mutation as it is planned with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MutationDocument {
     /// Its name.
     pub name: String,
@@ -83,6 +87,7 @@ pub struct MutationDocument {
 
 /// What switches a mutation off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum DisabledBy {
     /// An operator, the mutation itself.
@@ -95,6 +100,7 @@ pub enum DisabledBy {
 
 /// Who says when a mutation is taken for failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TimeoutBy {
     /// Its module.
@@ -107,6 +113,7 @@ pub enum TimeoutBy {
 
 /// What is to be switched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SwitchRequest {
     /// On or off.
     pub to: Switch,
@@ -114,6 +121,7 @@ pub struct SwitchRequest {
 
 /// What was switched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SwitchAnswer {
     /// The mutation or the module.
     pub name: String,
@@ -125,6 +133,7 @@ pub struct SwitchAnswer {
 
 /// A timeout to set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TimeoutRequest {
     /// In milliseconds; nothing for the configured or the declared one.
     pub timeout_ms: Option<u64>,
@@ -132,6 +141,7 @@ pub struct TimeoutRequest {
 
 /// The mass event that holds disruptive steps back, and what could become one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MassEventDocument {
     /// Whether there is one.
     pub present: bool,
@@ -151,6 +161,7 @@ pub struct MassEventDocument {
 
 /// The cluster at a glance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ClusterDocument {
     /// Its name, once it was described.
     pub name: Option<Name>,
@@ -186,6 +197,7 @@ pub struct ClusterDocument {
 
 /// Nodes that have come equally far.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StageCount {
     /// How far, in one word.
     pub stage: String,

@@ -13,7 +13,8 @@ use super::document::NodeDocument;
 use crate::model::given::UNCHANGED_SECRET;
 use crate::model::schema::Setting;
 use crate::model::{
-    BmcDriver, Extension, Given, Mac, Name, NetworkSpec, NodeId, PoolSpec, Revision, Template, UnixMs, VarPath,
+    BmcDriver, Extension, Given, Mac, Name, NetworkSpec, NodeId, PoolSpec, Revision, Symbol, Template, UnixMs, VarPath,
+    VarType,
 };
 use crate::plan::Unnamed;
 use crate::plan::resolve::{NodeDescription, SaidBy, said_by, said_of};
@@ -21,6 +22,7 @@ use crate::state::{Desired, DesiredSource, Node, Observed, State, StateSource};
 
 /// A cluster's description, with node sets expanded and names not yet resolved.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ApplyRequest {
     /// The cluster's name.
@@ -51,6 +53,7 @@ pub struct ApplyRequest {
 
 /// A cake, with its images by name or digest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CakeRequest {
     /// Its name.
@@ -61,6 +64,7 @@ pub struct CakeRequest {
 
 /// What may be said of many nodes at once.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TemplateRequest {
     /// The network.
@@ -91,6 +95,7 @@ pub struct TemplateRequest {
 
 /// A pool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PoolRequest {
     /// Its name.
     pub name: Name,
@@ -101,6 +106,7 @@ pub struct PoolRequest {
 
 /// A node, with what is said of it alone. Its other keys are those of [`TemplateRequest`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs)]
 pub struct NodeRequest {
@@ -133,6 +139,7 @@ pub struct NodeRequest {
 
 /// A BMC with its password, or a part of that.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct BmcRequest {
     /// The protocol.
@@ -206,6 +213,7 @@ impl From<&PoolSpec> for PoolRequest {
 
 /// A pool, with its nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PoolDocument {
     /// What it says.
     #[serde(flatten)]
@@ -218,6 +226,7 @@ pub struct PoolDocument {
 
 /// One variable that there is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct VariableDocument {
     /// Its path, with a placeholder where it is a family.
     pub path: String,
@@ -225,6 +234,12 @@ pub struct VariableDocument {
     pub extension: Name,
     /// What values it takes, for people.
     pub kind: String,
+    /// Its type and values, for programs.
+    #[serde(flatten)]
+    pub of: VarType,
+    /// Which values of an enum may be asked for; empty for all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub goals: Vec<Symbol>,
     /// How operators may set it.
     pub set: Setting,
     /// What is wanted of it where nothing else says so.
@@ -236,6 +251,7 @@ pub struct VariableDocument {
 
 /// A value that is wanted, and who wants it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DesiredDocument {
     /// The value, for people.
     pub value: String,
@@ -255,6 +271,7 @@ pub struct DesiredDocument {
 
 /// A value that was seen, and by whom.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ObservedDocument {
     /// The value, for people.
     pub value: String,
@@ -326,6 +343,7 @@ impl ObservedDocument {
 
 /// One node with who says and who saw what.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct NodeDetail {
     /// What every list of nodes tells.
     #[serde(flatten)]
@@ -340,6 +358,7 @@ pub struct NodeDetail {
 
 /// Both copies of one variable.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct VariableState {
     /// What is wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -376,6 +395,7 @@ impl NodeDetail {
 
 /// One variable of one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ValueDocument {
     /// The node.
     pub node: Name,
@@ -390,6 +410,7 @@ pub struct ValueDocument {
 
 /// A value to be set by hand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ValueRequest {
     /// The value.
@@ -398,6 +419,7 @@ pub struct ValueRequest {
 
 /// Nodes to be made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateRequest {
     /// The nodes.

@@ -16,16 +16,28 @@ use crate::plan::{Change, Stage, WhatIf, goal_reached};
 use crate::state::{Node, State};
 
 pub use super::describe::{ApplyRequest, BmcRequest, CakeRequest, NodeRequest};
+/// The API's description, OpenAPI 3.1: made of `api::routes` and the documents' types, and checked, by the API's tests.
+pub const OPENAPI: &str = include_str!("../../docs/openapi.json");
 
 /// A list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Items<T> {
     /// What is in it.
     pub items: Vec<T>,
 }
 
+/// The appliance's version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct VersionDocument {
+    /// The version.
+    pub version: String,
+}
+
 /// One node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct NodeDocument {
     /// Its name.
     pub name: Name,
@@ -82,6 +94,7 @@ pub struct NodeDocument {
 
 /// A node's BMC.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct BmcDocument {
     /// The protocol.
     pub driver: BmcDriver,
@@ -93,6 +106,7 @@ pub struct BmcDocument {
 
 /// A node's agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AgentDocument {
     /// Whether its session is up.
     pub connected: bool,
@@ -172,6 +186,7 @@ pub(super) fn stage_of(node: &Node) -> (String, Option<UnixMs>) {
 
 /// What an apply changes, or would change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ApplyAnswer {
     /// The changes; empty when there is nothing to do.
     pub changes: Vec<Change>,
@@ -184,6 +199,7 @@ pub struct ApplyAnswer {
 
 /// Which nodes a request is about: those that are in all that is given. At least one of them must be.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Selection {
     /// A node set, all of whose nodes must exist; nothing for every node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -201,6 +217,7 @@ pub struct Selection {
 
 /// Goals to set by hand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GoalsRequest {
     /// The nodes.
     #[serde(flatten)]
@@ -217,6 +234,7 @@ pub struct GoalsRequest {
 
 /// What to do with the power of nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum PowerVerb {
     /// Power on, and run what the cake says.
@@ -229,6 +247,7 @@ pub enum PowerVerb {
 
 /// A request about the power of nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PowerRequest {
     /// The nodes.
     #[serde(flatten)]
@@ -242,6 +261,7 @@ pub struct PowerRequest {
 
 /// A request that needs nothing but nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct NodesRequest {
     /// The nodes.
     #[serde(flatten)]
@@ -250,6 +270,7 @@ pub struct NodesRequest {
 
 /// A request was journaled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Accepted {
     /// The nodes that it is about, as a node set.
     pub nodes: String,
@@ -264,6 +285,7 @@ pub struct Accepted {
 
 /// What a BMC just said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PowerDocument {
     /// The node.
     pub name: Name,
@@ -275,6 +297,7 @@ pub struct PowerDocument {
 
 /// The stages of a node's last boot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TimelineDocument {
     /// The node.
     pub name: Name,
@@ -286,6 +309,7 @@ pub struct TimelineDocument {
 
 /// A machine that asked for an address and is no node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MachineDocument {
     /// Its hardware address.
     pub mac: Mac,
@@ -299,6 +323,7 @@ pub struct MachineDocument {
 
 /// A fact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EventDocument {
     /// Its place in the journal.
     pub seq: FactSeq,
@@ -335,6 +360,7 @@ impl EventDocument {
 
 /// A module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ModuleDocument {
     /// Its name.
     pub name: String,
@@ -364,6 +390,7 @@ pub struct ModuleDocument {
 
 /// Something that could not be done (RFC 9457).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Problem {
     /// What kind of problem, as a stable word under `urn:bootes:problem:`.
     #[serde(rename = "type")]

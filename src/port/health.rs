@@ -6,6 +6,7 @@ use crate::model::{FactSeq, UnixMs};
 
 /// How the journal does.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct JournalHealth {
     /// Whether it takes facts.
     pub writing: Writing,
@@ -37,6 +38,7 @@ pub struct JournalHealth {
 
 /// Whether the journal takes facts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Writing {
     /// It does.

@@ -10,6 +10,7 @@ use crate::state::compare::NodeChange;
 
 /// A place in the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PlaceDocument {
     /// The last fact that counts.
     pub seq: FactSeq,
@@ -29,6 +30,7 @@ impl PlaceDocument {
 
 /// Nodes as they were.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PastNodes {
     /// When.
     pub as_of: PlaceDocument,
@@ -38,6 +40,7 @@ pub struct PastNodes {
 
 /// What changed between two places.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DiffDocument {
     /// The one.
     pub from: PlaceDocument,
@@ -49,6 +52,7 @@ pub struct DiffDocument {
 
 /// How the appliance does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HealthDocument {
     /// In one word.
     pub status: HealthStatus,
@@ -58,6 +62,7 @@ pub struct HealthDocument {
 
 /// How the appliance does, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum HealthStatus {
     /// As it should.

@@ -42,6 +42,7 @@ impl std::str::FromStr for Part {
 
 /// Why nodes are not at their goal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WhyDocument {
     /// One report a node.
     pub items: Vec<WhyReport>,
@@ -61,6 +62,7 @@ impl WhyDocument {
 
 /// Nodes' last boots.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TimelinesDocument {
     /// One timeline a node.
     pub items: Vec<TimelineDocument>,

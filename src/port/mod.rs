@@ -9,9 +9,12 @@ pub mod access;
 pub mod control;
 pub mod describe;
 pub mod document;
+pub mod enumerable;
+pub mod graph;
 pub mod health;
 pub mod history;
 pub mod many;
+pub mod stream;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -14,6 +14,7 @@ use crate::model::{Name, NodeId};
 
 /// How a node differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct NodeChange {
     /// Its name, the later one where it has changed.
     pub name: Name,
@@ -31,6 +32,7 @@ pub struct NodeChange {
 
 /// Whether a node is new or gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Existence {
     /// It is new.
@@ -43,6 +45,7 @@ pub enum Existence {
 
 /// One value that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ValueChange {
     /// The field or variable.
     pub path: String,

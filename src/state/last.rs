@@ -67,6 +67,7 @@ impl From<&DhcpEvent> for DhcpEnd {
 
 /// What a file is for, without what only this one has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FileKind {
     /// A network boot program.

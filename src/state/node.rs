@@ -78,6 +78,7 @@ pub struct Desired {
 
 /// Who wants a value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum DesiredSource {
     /// Every described node is to run.
@@ -121,6 +122,7 @@ pub struct Observed {
 
 /// Who saw a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum StateSource {
     /// A boot service.
@@ -173,6 +175,7 @@ pub struct RetryState {
 
 /// One failure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Attempt {
     /// When it failed.
     pub at: UnixMs,

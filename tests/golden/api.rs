@@ -17,6 +17,7 @@ use bootes::port::describe::{ApplyRequest, CreateRequest, NodeDetail, ValueDocum
 use bootes::port::document::{
     Accepted, ApplyAnswer, EventDocument, Items, MachineDocument, ModuleDocument, NodeDocument, PowerDocument, Problem,
 };
+use bootes::port::graph::GraphDocument;
 use bootes::port::history::{DiffDocument, PastNodes, PlaceDocument};
 use bootes::port::many::{Part, TimelinesDocument, WhyDocument};
 use bootes::state::compare::compare;
@@ -87,7 +88,13 @@ async fn answer(cluster: &Cluster, noted: &Mutex<Vec<String>>, request: Request<
         .push(format!("{} {target} {}", parts.method, String::from_utf8_lossy(&body)).trim().to_owned());
     let query: Vec<(String, String)> = parts.uri.query().unwrap_or_default().split('&').filter_map(pair).collect();
     let get = |key: &str| query.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
-    let kind = if target.starts_with("/api/v1/events/follow") { "application/x-ndjson" } else { "application/json" };
+    let after = parts.headers.get("last-event-id").map(|id| id.to_str().unwrap().to_owned());
+    if let (Some(after), Some(noted)) = (&after, noted.lock().unwrap().last_mut()) {
+        noted.push_str(&format!(" (after {after})"));
+    }
+    let get = |key: &str| if key == "after" { after.as_deref().or(get(key)) } else { get(key) };
+    let streamed = target.starts_with("/api/v1/stream");
+    let kind = if streamed { "text/event-stream" } else { "application/json" };
     let (status, text) = match route(cluster, &parts.method, parts.uri.path(), &get, &body) {
         Ok(text) => (200, text),
         Err(problem) => (problem.status, serde_json::to_string(&problem).unwrap()),
@@ -265,10 +272,21 @@ fn route<'a>(
             "no-such-token",
             "there is no token none; 'bootes token list' lists those that there are".into(),
         )),
+        "/api/v1/graph" | "/api/v1/nodes/n3/graph" => {
+            let (graph, control, policy) = (crate::cluster::graph(), &state.control, crate::cluster::policy());
+            let document = match path.contains("n3") {
+                true => GraphDocument::of_node(&nodes(cluster, Some("n3"))?[0], &graph, control, &policy),
+                false => GraphDocument::whole(&graph, control, &policy),
+            };
+            text(&document)
+        }
         "/api/v1/events" => text(&Items { items: events(cluster, get)? }),
-        "/api/v1/events/follow" => {
-            let lines = events(cluster, get)?;
-            Ok(lines.iter().map(|event| serde_json::to_string(event).unwrap() + "\n\n").collect())
+        "/api/v1/stream" => {
+            let event = |event: &EventDocument| {
+                let data = serde_json::to_string(event).unwrap();
+                format!("event: fact\nid: {}\ndata: {data}\n\n", event.seq.0)
+            };
+            Ok(events(cluster, get)?.iter().map(event).collect())
         }
         "/api/v1/plan" | "/api/v1/apply" => {
             let request: ApplyRequest = serde_json::from_slice(body).unwrap();

@@ -119,7 +119,7 @@ fn following_goes_on_where_it_was_when_the_stream_breaks() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let again = format!("after={last}&limit=100000");
+    let again = format!("GET /api/v1/stream?types=fact (after {last})");
     let mut seen = Vec::new();
     while !seen.iter().any(|request: &String| request.contains(&again)) {
         seen.extend(api.requests());

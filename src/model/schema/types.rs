@@ -12,6 +12,7 @@ use crate::model::{Given, Symbol, Value, VarPath};
 
 /// What values a variable takes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum VarType {
     /// One of these symbols.

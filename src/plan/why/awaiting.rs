@@ -14,6 +14,7 @@ use crate::state::{DhcpEnd, FileEnd, FileKind, InFlight, Mark, Node};
 
 /// What is awaited, and since when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Wait {
     /// What.
     #[serde(flatten)]
@@ -26,6 +27,7 @@ pub struct Wait {
 
 /// What on the machine should ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Asker {
     /// The firmware (the network card's ROM).
@@ -45,6 +47,7 @@ impl Asker {
 
 /// What a step under way waits for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "for", rename_all = "snake_case")]
 pub enum Awaiting {
     /// The BMC's word whether the machine has power.

@@ -26,6 +26,7 @@ use crate::state::{Attempt, Control, Node};
 
 /// The whole answer for one node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WhyReport {
     /// The node's name.
     pub name: Name,
@@ -49,6 +50,7 @@ pub struct WhyReport {
 
 /// Why a node is not at its goal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum Reason {
     /// It is.
@@ -107,6 +109,7 @@ pub enum Reason {
 
 /// Why there is no way to the goal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum NoWay {
     /// No sequence of mutations leads there.
@@ -118,6 +121,7 @@ pub enum NoWay {
 
 /// A goal that is not met.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Unmet {
     /// The variable.
     pub path: VarPath,
@@ -129,6 +133,7 @@ pub struct Unmet {
 
 /// Something that was seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Evidence {
     /// The source.
     pub source: Source,
@@ -140,6 +145,7 @@ pub struct Evidence {
 
 /// Where evidence comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     /// The node's BMC.

@@ -13,6 +13,7 @@ use crate::state::{Attempt, Node};
 
 /// What an operator can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Suggestion {
     /// Look at the BMC's network and address.
