@@ -37,19 +37,23 @@ pub(super) async fn freeze(
     request: Request<Incoming>,
     motion: Motion,
 ) -> Result<Response<Body>, Refusal> {
-    let FreezeRequest { nodes } = read(request).await?;
+    let FreezeRequest { all, nodes } = read(request).await?;
+    if all && nodes != Selection::default() {
+        return Err(Refusal::invalid(
+            "everything was asked for, and some nodes as well; leave out the one or the other",
+        ));
+    }
     let state = api.context.state.now();
     let event = |node| match motion {
         Motion::Freeze => OperatorEvent::Frozen { node },
         Motion::Thaw => OperatorEvent::Thawed { node },
     };
     let is_so = |frozen: bool| frozen == (motion == Motion::Freeze);
-    let (named, events) = match &nodes {
-        None if is_so(state.control.frozen.is_some()) => (None, vec![]),
-        None => (None, vec![event(None)]),
-        Some(text) => {
-            let wanted = Selection { nodes: Some(text.clone()), ..Selection::default() };
-            let found = selected(&state, &wanted, Unselected::Refused)?;
+    let (named, events) = match all {
+        true if is_so(state.control.frozen.is_some()) => (None, vec![]),
+        true => (None, vec![event(None)]),
+        false => {
+            let found = selected(&state, &nodes, Unselected::Refused)?;
             let names = NodeSet::fold(found.iter().map(|node| node.spec.name.as_str()));
             let others = found.iter().filter(|node| !is_so(node.frozen.is_some()));
             (Some(names), others.map(|node| event(Some(node.id))).collect())

@@ -4,17 +4,20 @@ use super::Shell;
 use super::error::{CliError, Status};
 use super::nodes::Nodes;
 use super::output::FormatArgs;
+use super::select::Selectors;
 use crate::port::control::{FreezeAnswer, FreezeRequest};
 
 /// Whom.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The nodes, for instance n[1-3].
-    #[arg(value_name = "NODESET", required_unless_present = "all", conflicts_with = "all")]
+    /// The nodes, for instance n[1-3]; all that the options select when it is left out.
+    #[arg(value_name = "NODESET", required_unless_present_any = ["all", "pool", "labels", "wheres"])]
     nodes: Option<Nodes>,
     /// Everything, nodes that are not described yet included.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["nodes", "pool", "labels", "wheres"])]
     all: bool,
+    #[command(flatten)]
+    selectors: Selectors,
     #[command(flatten)]
     format: FormatArgs,
 }
@@ -30,7 +33,7 @@ pub async fn thaw(args: Args, shell: &mut Shell) -> Result<Status, CliError> {
 }
 
 async fn run(args: Args, path: &str, done: &str, shell: &mut Shell) -> Result<Status, CliError> {
-    let request = FreezeRequest { nodes: args.nodes.map(|nodes| nodes.to_string()) };
+    let request = FreezeRequest { all: args.all, nodes: args.selectors.with(args.nodes.as_ref()) };
     let answer: FreezeAnswer = shell.api.post(path, &request).await?.document;
     if let Some(format) = args.format.format.structured() {
         shell.out.document(format, &answer)?;

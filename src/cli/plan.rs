@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::error::{CliError, Status, tell};
-use super::nodes::Nodes;
 use super::output::{Format, FormatArgs};
+use super::select::Selectors;
 use super::table::{Cell, Table, Tone};
 use super::{Shell, set, whatif};
 use crate::config::cluster;
 use crate::model::{Name, NodeSet};
 use crate::plan::{ChangeKind, Note, Unnamed, WhatIf};
 use crate::port::describe::ApplyRequest;
-use crate::port::document::{ApplyAnswer, GoalsRequest, Selection};
+use crate::port::document::{ApplyAnswer, GoalsRequest};
 
 /// What to compare.
 #[derive(Debug, clap::Args)]
@@ -23,9 +23,12 @@ pub struct Args {
     /// Take the description for the whole cluster, as apply --prune does.
     #[arg(long, conflicts_with = "set")]
     prune: bool,
-    /// What 'bootes set' with these words would do: nodes, then a variable and its value, or more of them.
-    #[arg(long, num_args = 2.., value_names = ["NODESET", "VAR=VALUE"])]
+    /// What 'bootes set' with these words would do: nodes (all that the options select when there are none), then a
+    /// variable and its value, or more of them.
+    #[arg(long, num_args = 1.., value_names = ["[NODESET] VAR=VALUE"])]
     set: Vec<String>,
+    #[command(flatten)]
+    selectors: Selectors,
     #[command(flatten)]
     format: FormatArgs,
 }
@@ -33,7 +36,12 @@ pub struct Args {
 /// Compares.
 pub async fn run(args: Args, shell: &mut Shell) -> Result<Status, CliError> {
     let format = args.format.format;
-    let Some(file) = args.file else { return by_hand(&args.set, format, shell).await };
+    let Some(file) = args.file else { return by_hand(&args.set, &args.selectors, format, shell).await };
+    if args.selectors.any() {
+        return Err(CliError::Usage(
+            "a file says itself which nodes it is about; --pool, -l and --where go with --set".into(),
+        ));
+    }
     let request = request(&file, args.prune)?;
     let answer: ApplyAnswer = shell.api.post("/api/v1/plan", &request).await?.document;
     print(&answer, format, shell)?;
@@ -52,19 +60,23 @@ pub async fn run(args: Args, shell: &mut Shell) -> Result<Status, CliError> {
     Ok(Status::WouldChange)
 }
 
-async fn by_hand(words: &[String], format: Format, shell: &mut Shell) -> Result<Status, CliError> {
-    let wrong = |error: &dyn std::fmt::Display, word: &str| CliError::Usage(format!("--set: '{word}': {error}"));
-    let (nodes, goals) = words.split_first().ok_or_else(|| CliError::Usage("--set needs nodes and a value".into()))?;
-    let nodes: Nodes = nodes.parse().map_err(|error| wrong(&error, nodes))?;
-    let goals: Result<Vec<set::Assignment>, CliError> =
-        goals.iter().map(|word| word.parse().map_err(|error: set::AssignmentError| wrong(&error, word))).collect();
-    let goals: BTreeMap<String, Option<String>> = set::once_each(goals?)?;
-    let nodes = Selection { nodes: Some(nodes.to_string()), ..Selection::default() };
-    let request = GoalsRequest { nodes, goals, if_revision: None, even_if_busy: false };
+async fn by_hand(
+    words: &[String],
+    selectors: &Selectors,
+    format: Format,
+    shell: &mut Shell,
+) -> Result<Status, CliError> {
+    let (nodes, given) = set::words(words, selectors)?;
+    let request = GoalsRequest {
+        nodes: selectors.with(nodes.as_ref()),
+        goals: set::once_each(given)?,
+        if_revision: None,
+        even_if_busy: false,
+    };
     let plan: WhatIf = shell.api.post("/api/v1/plan/goals", &request).await?.document;
     match format.structured() {
         Some(format) => shell.out.document(format, &plan)?,
-        None => whatif::print(&plan, &format!("bootes set {}", words.join(" ")), shell)?,
+        None => whatif::print(&plan, &format!("bootes set{} {}", selectors.words(), words.join(" ")), shell)?,
     }
     if plan.classes.is_empty() {
         if format == Format::Table {

@@ -31,6 +31,19 @@ impl Selectors {
         self.pool.is_some() || self.labels.is_some() || !self.wheres.is_empty()
     }
 
+    /// As they are written on a command line, each with a space before it; empty when there are none.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let mut words = String::new();
+        let mut add = |option: &str, value: &dyn std::fmt::Display| {
+            words.push_str(&format!(" {option} {}", shell_words::quote(&value.to_string())));
+        };
+        self.pool.iter().for_each(|pool| add("--pool", pool));
+        self.labels.iter().for_each(|labels| add("-l", labels));
+        self.wheres.iter().for_each(|condition| add("--where", condition));
+        words
+    }
+
     /// With a node set, as a part of a request.
     #[must_use]
     pub fn with(&self, nodes: Option<&Nodes>) -> Selection {

@@ -72,13 +72,13 @@ impl FromStr for Assignment {
 }
 
 /// The node set, if there is one, and the assignments: a name has no `=`.
-fn words(args: &Args) -> Result<(Option<Nodes>, Vec<Assignment>), CliError> {
+pub(super) fn words(words: &[String], selectors: &Selectors) -> Result<(Option<Nodes>, Vec<Assignment>), CliError> {
     let wrong = |word: &str, error: String| CliError::Usage(format!("'{word}': {error}"));
-    let (nodes, rest) = match args.words.split_first() {
+    let (nodes, rest) = match words.split_first() {
         Some((first, rest)) if !first.contains('=') => {
             (Some(first.parse().map_err(|error: NodeSetError| wrong(first, error.to_string()))?), rest)
         }
-        _ if args.selectors.any() => (None, args.words.as_slice()),
+        _ if selectors.any() => (None, words),
         _ => return Err(CliError::Usage("name the nodes first, as in bootes set n1 power=off".to_owned())),
     };
     if rest.is_empty() {
@@ -104,7 +104,7 @@ pub(super) fn once_each(goals: Vec<Assignment>) -> Result<BTreeMap<String, Optio
 
 /// Asks.
 pub async fn run(args: Args, shell: &mut Shell) -> Result<Status, CliError> {
-    let (nodes, given) = words(&args)?;
+    let (nodes, given) = words(&args.words, &args.selectors)?;
     let goals = once_each(given)?;
     let said: Vec<String> = goals
         .iter()

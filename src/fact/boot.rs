@@ -197,7 +197,7 @@ impl fmt::Display for DhcpRefusal {
 }
 
 impl DhcpFact {
-    pub(super) fn sentence(&self) -> String {
+    pub(crate) fn sentence(&self) -> String {
         let Self { mac, client, .. } = self;
         let with = |file: &Option<String>| match file {
             Some(file) => format!(" with {file}"),
@@ -304,7 +304,7 @@ pub enum FileEvent {
 }
 
 impl FileFact {
-    pub(super) fn sentence(&self) -> String {
+    pub(crate) fn sentence(&self) -> String {
         let Self { transport, name, client, .. } = self;
         match &self.event {
             FileEvent::Sent { bytes, duration_ms, .. } => {

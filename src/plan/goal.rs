@@ -37,7 +37,7 @@ pub fn goal(node: &Node) -> Goal {
         return Goal::power_off();
     }
     let mut variables = BTreeMap::new();
-    for (path, desired) in &node.desired {
+    for (path, desired) in node.desired.iter() {
         let (Aim::Goal, Value::Symbol(symbol), None) = (desired.aim, &desired.value, path.as_image()) else { continue };
         variables.insert(path.clone(), symbol.clone());
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::document::stage_of;
+use super::document::{Selection, stage_of};
 use crate::fact::{Retry, Switch};
 use crate::model::mutation::{Change, Condition, Consequence, Context, Disruption, Mutation};
 use crate::model::{FactSeq, Name, NodeId, NodeSet, Symbol, UnixMs};
@@ -16,8 +16,12 @@ use crate::state::{Control, Node, State};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FreezeRequest {
-    /// The nodes, as a node set; nothing for everything.
-    pub nodes: Option<String>,
+    /// Everything, nodes that are not described yet included; then no nodes are selected.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub all: bool,
+    /// The nodes, unless it is everything.
+    #[serde(flatten)]
+    pub nodes: Selection,
 }
 
 /// What was frozen or thawed.

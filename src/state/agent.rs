@@ -20,7 +20,7 @@ pub(super) fn apply(node: &mut Node, at: UnixMs, fact: &AgentFact) {
             agent_seen(node, at);
         }
         AgentEvent::JoinRefused { refusal } => {
-            node.last.join_refused = Some((at, format!("join from {} refused: {refusal}", fact.peer)));
+            node.last.join_refused = Some((at, format!("join from {} refused: {refusal}", fact.peer).into()));
             node.last.join_refusal = Some(*refusal);
         }
         AgentEvent::Connected { session } => {
@@ -33,10 +33,10 @@ pub(super) fn apply(node: &mut Node, at: UnixMs, fact: &AgentFact) {
         AgentEvent::Observed { scope, variables, .. } => {
             node.agent.heard_at = Some(at);
             if *scope == Scope::Full {
-                node.observed.retain(|path, seen| {
+                node.drop_observed(|path, seen| {
                     let agents =
                         is_agents(path) && seen.source == StateSource::Agent && !path.as_str().ends_with(".mac");
-                    !agents || variables.iter().any(|v| v.path == *path)
+                    agents && !variables.iter().any(|v| v.path == *path)
                 });
             }
             for reported in variables.iter().filter(|v| is_agents(&v.path)) {

@@ -5,8 +5,7 @@ use crate::fact::{BootClient, BootFile, DhcpEvent, DhcpFact, FileEvent, FileFact
 use crate::model::{UnixMs, Value, VarPath};
 
 pub(super) fn apply_dhcp(node: &mut Node, at: UnixMs, fact: &DhcpFact) {
-    let sentence = crate::fact::Fact::Dhcp(fact.clone()).sentence();
-    node.last.dhcp = Some((at, fact.client, sentence));
+    node.last.dhcp = Some((at, fact.client, fact.sentence().into()));
     node.last.dhcp_end = Some((&fact.event).into());
     let DhcpEvent::Leased { ip, lease_s, .. } = &fact.event else {
         // The first packet of a new boot is evidence of it, whether or not the client goes on to take the lease.
@@ -32,8 +31,7 @@ pub(super) fn apply_dhcp(node: &mut Node, at: UnixMs, fact: &DhcpFact) {
 }
 
 pub(super) fn apply_file(node: &mut Node, at: UnixMs, fact: &FileFact) {
-    let sentence = crate::fact::Fact::File(fact.clone()).sentence();
-    node.last.file = Some((at, sentence));
+    node.last.file = Some((at, fact.sentence().into()));
     node.last.file_end = Some(((&fact.file).into(), (&fact.event).into()));
     let FileEvent::Sent { .. } = fact.event else { return };
     match &fact.file {
@@ -61,7 +59,7 @@ pub(super) fn apply_file(node: &mut Node, at: UnixMs, fact: &FileFact) {
 pub(super) fn apply_power(node: &mut Node, at: UnixMs, event: &PowerEvent) {
     match event {
         PowerEvent::Status { power } => {
-            node.last.bmc = Some((at, format!("power is {}", power.as_str())));
+            node.last.bmc = Some((at, format!("power is {}", power.as_str()).into()));
             node.last.bmc_problem = None;
             // An agent that is heard is better evidence than a BMC that says off without having been told so: when the
             // machine really has no power the session ends within seconds, and then the BMC is asked again.
@@ -76,7 +74,7 @@ pub(super) fn apply_power(node: &mut Node, at: UnixMs, event: &PowerEvent) {
             }
         }
         PowerEvent::Accepted { order } => {
-            node.last.bmc = Some((at, format!("accepted: {order}")));
+            node.last.bmc = Some((at, format!("accepted: {order}").into()));
             node.last.bmc_problem = None;
             match order {
                 // It is for the next boot: the one that an agent speaks out of is not touched by it. The order may be one of
@@ -93,7 +91,7 @@ pub(super) fn apply_power(node: &mut Node, at: UnixMs, event: &PowerEvent) {
         }
         PowerEvent::Failed { order, problem, detail } => {
             node.ordered_off_at = None;
-            node.last.bmc = Some((at, format!("{order} failed: {detail}")));
+            node.last.bmc = Some((at, format!("{order} failed: {detail}").into()));
             node.last.bmc_problem = Some(*problem);
         }
     }

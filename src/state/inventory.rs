@@ -25,7 +25,7 @@ pub(super) fn apply(node: &mut Node, at: UnixMs, hardware: &Hardware) {
     for (field, value) in values {
         set(node, at, &format!("hardware.{field}"), value);
     }
-    node.observed.retain(|path, _| !path.as_str().starts_with("net.") || !path.as_str().ends_with(".mac"));
+    node.drop_observed(|path, _| path.as_str().starts_with("net.") && path.as_str().ends_with(".mac"));
     for interface in &hardware.interfaces {
         let state = match interface.carrier {
             Carrier::Present => Some(Value::symbol("up")),

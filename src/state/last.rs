@@ -14,21 +14,21 @@ use crate::model::limits::{CONSOLE_LINE_BYTES_MAX, CONSOLE_LINES_KEPT_MAX};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Last {
     /// The last DHCP exchange.
-    pub dhcp: Option<(UnixMs, BootClient, String)>,
+    pub dhcp: Option<(UnixMs, BootClient, Arc<str>)>,
     /// What it came to.
     #[serde(default)]
     pub dhcp_end: Option<DhcpEnd>,
     /// The last file.
-    pub file: Option<(UnixMs, String)>,
+    pub file: Option<(UnixMs, Arc<str>)>,
     /// What became of it.
     #[serde(default)]
     pub file_end: Option<(FileKind, FileEnd)>,
     /// The last answer of the BMC.
-    pub bmc: Option<(UnixMs, String)>,
+    pub bmc: Option<(UnixMs, Arc<str>)>,
     /// What is wrong with the BMC since its last good answer.
     pub bmc_problem: Option<BmcProblem>,
     /// The last join that was refused.
-    pub join_refused: Option<(UnixMs, String)>,
+    pub join_refused: Option<(UnixMs, Arc<str>)>,
     /// Why it was.
     #[serde(default)]
     pub join_refusal: Option<JoinRefusal>,

@@ -13,6 +13,8 @@ use crate::model::limits::{ATTEMPTS_KEPT_MAX, TIMELINE_MARKS_MAX};
 use crate::model::{Digest, Generation, Name, NodeId, NodeSpec, Revision, UnixMs, Value, VarPath};
 
 /// Everything that is known of one node.
+///
+/// After each snapshot the next fact of a node copies it once; what is long and does not change with most facts is shared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     /// Its id.
@@ -20,7 +22,7 @@ pub struct Node {
     /// Its description.
     pub spec: Arc<NodeSpec>,
     /// What is wanted: the description's goals, with what was set by hand standing before them.
-    pub desired: BTreeMap<VarPath, Desired>,
+    pub desired: Arc<BTreeMap<VarPath, Desired>>,
     /// What was set by hand.
     pub by_hand: BTreeMap<VarPath, Value>,
     /// Counts the changes of the description and of what is wanted: a writer who has seen an older one is refused.
@@ -33,7 +35,7 @@ pub struct Node {
     #[serde(default)]
     pub disturb: Option<UnixMs>,
     /// What was seen; a variable that is not here is unknown.
-    pub observed: BTreeMap<VarPath, Observed>,
+    pub observed: Arc<BTreeMap<VarPath, Observed>>,
     /// Something to be done once, before the goal counts again.
     pub request: Option<Request>,
     /// The step under way.
@@ -266,12 +268,12 @@ impl Node {
         Node {
             id,
             spec: Arc::new(spec),
-            desired: BTreeMap::new(),
+            desired: Arc::default(),
             by_hand: BTreeMap::new(),
             revision: Revision(0),
             frozen: None,
             disturb: None,
-            observed: BTreeMap::new(),
+            observed: Arc::default(),
             request: None,
             in_flight: None,
             generation: Generation(0),

@@ -3,6 +3,8 @@
 //! Every change of an observed variable goes through [`Node::observe`] or [`Node::forget`], so these rules hold
 //! wherever a fact came from.
 
+use std::sync::Arc;
+
 use super::node::{Mark, Node, Observed, StateSource};
 use crate::model::{Revision, Schema, UnixMs, Value, VarPath};
 
@@ -13,7 +15,7 @@ pub(super) fn forget_what_cannot_be_known(node: &mut Node, schema: &Schema) {
         if holds.is_some_and(|symbol| condition.any_of.iter().any(|value| value.as_str() == symbol)) {
             continue;
         }
-        node.observed.retain(|path, _| !spec.covers(path));
+        node.drop_observed(|path, _| spec.covers(path));
     }
 }
 
@@ -36,7 +38,9 @@ impl Node {
 
     /// Takes in that the variable at `path` is not known any more.
     pub(super) fn forget(&mut self, path: &VarPath) {
-        self.observed.remove(path);
+        if self.observed.contains_key(path) {
+            Arc::make_mut(&mut self.observed).remove(path);
+        }
     }
 
     /// What may have changed while the appliance did not look: sessions, power, and what agents would have told.
@@ -65,7 +69,7 @@ impl Node {
             return;
         }
         let revision = last.map_or(Revision(1), |o| o.revision.next());
-        self.observed.insert(path, Observed { value, at, revision, source });
+        Arc::make_mut(&mut self.observed).insert(path, Observed { value, at, revision, source });
     }
 
     fn power_seen(&mut self, at: UnixMs, before: Option<&str>, now: &str) {
@@ -115,11 +119,18 @@ impl Node {
         self.forget(&VarPath::run());
         self.forget_images();
         let agents = |path: &VarPath, seen: &Observed| seen.source == StateSource::Agent && is_passing(path);
-        self.observed.retain(|path, seen| !agents(path, seen));
+        self.drop_observed(agents);
     }
 
     fn forget_images(&mut self) {
-        self.observed.retain(|path, _| path.as_image().is_none());
+        self.drop_observed(|path, _| path.as_image().is_some());
+    }
+
+    /// Forgets the variables of which `drops` holds.
+    pub(super) fn drop_observed(&mut self, drops: impl Fn(&VarPath, &Observed) -> bool) {
+        if self.observed.iter().any(|(path, seen)| drops(path, seen)) {
+            Arc::make_mut(&mut self.observed).retain(|path, seen| !drops(path, seen));
+        }
     }
 }
 

@@ -211,7 +211,7 @@ fn settle_desired(node: &mut Node, at: UnixMs, wanted: BTreeMap<VarPath, (Value,
     let changed =
         wanted.len() != node.desired.len() || !wanted.iter().all(|(path, (value, ..))| same_value(path, value));
     let old = std::mem::take(&mut node.desired);
-    node.desired = wanted
+    let new = wanted
         .into_iter()
         .map(|(path, (value, source, aim))| {
             let before = old.get(&path);
@@ -224,6 +224,7 @@ fn settle_desired(node: &mut Node, at: UnixMs, wanted: BTreeMap<VarPath, (Value,
             (path, desired)
         })
         .collect();
+    node.desired = Arc::new(new);
     if changed {
         node.at_goal = false;
         node.retry = RetryState::default();

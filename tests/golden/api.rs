@@ -316,7 +316,8 @@ fn route<'a>(
             let set = asked()["nodes"].as_str().map(str::to_owned);
             let changed = match &set {
                 Some(_) => nodes(cluster, set.as_deref())?.len(),
-                None => usize::from(path.ends_with("freeze")),
+                None if asked()["all"] == true => usize::from(path.ends_with("freeze")),
+                None => return Err(problem(422, "invalid", "no node is named".into())),
             };
             text(&FreezeAnswer { nodes: set, changed, frozen_nodes: "n6".into(), all_frozen: false })
         }

@@ -149,27 +149,6 @@ fn every_question_and_order_is_understood_by_the_real_api() {
 }
 
 #[test]
-fn every_command_of_the_page_on_plans_and_safety_works_as_it_stands_there() {
-    let appliance = Appliance::start();
-    appliance.run("image add --store images --name hello --squashfs hello.squashfs --exec /bin/x", 0);
-    appliance.run("apply -f cluster.toml", 0);
-    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/PLANS-AND-SAFETY.md")).unwrap();
-    let commands: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("    bootes ")).collect();
-    assert!(commands.len() > 20, "{commands:?}");
-    let mut plan = String::new();
-    for command in commands {
-        let would_change = i32::from(command.starts_with("plan --set")) * 2;
-        let told = appliance.run(&command.replace(" ID", &format!(" {plan}")), would_change);
-        if let Some((_, rest)) = told.split_once("--approve-plan ") {
-            plan = rest.chars().take_while(char::is_ascii_hexdigit).collect();
-        }
-    }
-    assert_eq!(appliance.items("get nodes n1")[0]["desired"]["power"], "off");
-    let refused = appliance.run(&format!("set n[1-2] power=off --approve-plan {plan}"), 1);
-    assert!(refused.contains("was approved, and what would be done by now is plan"), "{refused}");
-}
-
-#[test]
 fn what_happens_is_followed_as_it_happens() {
     let appliance = Appliance::start();
     appliance.run("image add --store images --name hello --squashfs hello.squashfs --exec /bin/x", 0);

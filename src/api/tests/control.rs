@@ -30,7 +30,7 @@ async fn what_is_frozen_or_thawed_already_is_not_asked_again() {
     let (_, answer) = api.post("/api/v1/thaw", &json!({"nodes": "n1"})).await;
     assert_eq!((&answer["changed"], &answer["frozen_nodes"]), (&json!(1), &json!("n2")));
     for (path, changed) in [("freeze", 1), ("freeze", 0), ("thaw", 1), ("thaw", 0)] {
-        let (_, answer) = api.post(&format!("/api/v1/{path}"), &json!({"nodes": null})).await;
+        let (_, answer) = api.post(&format!("/api/v1/{path}"), &json!({"all": true})).await;
         assert_eq!(answer["changed"], changed, "{path}");
     }
     assert_eq!(facts(&api).await, before + 5);
@@ -39,14 +39,29 @@ async fn what_is_frozen_or_thawed_already_is_not_asked_again() {
 }
 
 #[tokio::test]
+async fn nodes_are_frozen_by_what_they_are_and_nothing_is_frozen_by_mistake() {
+    let api = with_nodes().await;
+    let (_, answer) = api.post("/api/v1/freeze", &json!({"where": ["ip=10.77.0.12"]})).await;
+    assert!(answer["detail"].as_str().is_some(), "{answer}");
+    let (status, answer) = api.post("/api/v1/freeze", &json!({"where": ["!run"], "nodes": "n2"})).await;
+    assert_eq!((status.as_u16(), &answer["frozen_nodes"]), (200, &json!("n2")), "{answer}");
+    for vague in [json!({}), json!({"node": "n1"}), json!({"all": true, "nodes": "n1"}), json!({"all": false})] {
+        let (status, answer) = api.post("/api/v1/freeze", &vague).await;
+        assert_eq!(status.as_u16(), 422, "{vague}: {answer}");
+    }
+    let (_, cluster) = api.get("/api/v1/cluster").await;
+    assert_eq!((&cluster["frozen_nodes"], &cluster["frozen_since"]), (&json!("n2"), &Value::Null));
+}
+
+#[tokio::test]
 async fn whoever_asks_for_power_off_is_told_at_once_what_holds_it() {
     let api = with_nodes().await;
-    api.post("/api/v1/freeze", &json!({"nodes": null})).await;
+    api.post("/api/v1/freeze", &json!({"all": true})).await;
     let (_, answer) = api.post("/api/v1/power", &json!({"nodes": "n[1-2]", "power": "off"})).await;
     let held = &answer["held"][0];
     assert_eq!((&held["nodes"], &held["hold"]), (&json!("n[1-2]"), &json!("all_frozen")), "{answer}");
     assert!(held["text"].as_str().unwrap().contains("thaw"), "{held}");
-    api.post("/api/v1/thaw", &json!({"nodes": null})).await;
+    api.post("/api/v1/thaw", &json!({"all": true})).await;
     let (_, answer) = api.post("/api/v1/power", &json!({"nodes": "n[1-2]", "power": "on"})).await;
     assert_eq!(answer.get("held"), None, "{answer}");
 }

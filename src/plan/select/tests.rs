@@ -51,7 +51,7 @@ fn node(labels: &[(String, String)], slots: Option<i64>, seen: &[(&str, Value)])
     for (path, value) in seen {
         let (at, revision) = (UnixMs(1), crate::model::Revision(1));
         let observed = Observed { value: value.clone(), at, revision, source: StateSource::Agent };
-        node.observed.insert(path.parse().unwrap(), observed);
+        Arc::make_mut(&mut node.observed).insert(path.parse().unwrap(), observed);
     }
     node
 }

@@ -1,6 +1,7 @@
 //! The graph's checks, what the built-in graph promises, and what searches cost.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::super::graph::{Graph, GraphError};
 use super::super::*;
@@ -166,7 +167,7 @@ fn seeing(values: &[(&str, Option<&str>)]) -> Node {
     };
     let observed: BTreeMap<VarPath, Observed> =
         values.iter().filter_map(|(path, value)| Some((path.parse().unwrap(), seen((*value)?)))).collect();
-    Node { observed, ..node() }
+    Node { observed: Arc::new(observed), ..node() }
 }
 
 /// Every combination of values that a node can be seen in: without power nothing runs, without an agent nothing is known
@@ -220,7 +221,7 @@ fn there_is_no_state_that_a_node_cannot_leave_for_every_goal_that_may_be_asked_o
         for goals in goals {
             let mut wanting = node.clone();
             for (path, value) in goals {
-                let desired = wanting.desired.get_mut(&path.parse().unwrap()).unwrap();
+                let desired = Arc::make_mut(&mut wanting.desired).get_mut(&path.parse().unwrap()).unwrap();
                 desired.value = Value::symbol(value);
             }
             if let Err(none) = planner.plan(&wanting) {
@@ -228,7 +229,7 @@ fn there_is_no_state_that_a_node_cannot_leave_for_every_goal_that_may_be_asked_o
                 stuck.push(format!("{} to {goals:?}: {none}", seen.join(" ")));
             }
         }
-        node.desired.clear();
+        node.desired = Arc::default();
     }
     assert!(stuck.is_empty(), "{}", stuck.join("\n"));
 }

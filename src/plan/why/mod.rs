@@ -10,6 +10,7 @@ mod awaiting;
 mod suggest;
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -251,15 +252,15 @@ fn unmet(node: &Node) -> Vec<Unmet> {
 
 fn evidence(node: &Node) -> Vec<Evidence> {
     let last = &node.last;
-    let said = |source: Source, seen: &Option<(UnixMs, String)>| {
-        seen.as_ref().map(|(at, what)| Evidence { source, at: *at, what: what.clone() })
+    let said = |source: Source, seen: &Option<(UnixMs, Arc<str>)>| {
+        seen.as_ref().map(|(at, what)| Evidence { source, at: *at, what: what.to_string() })
     };
     let dhcp = last.dhcp.as_ref().map(|(at, _, what)| (*at, what.clone()));
     let agent = node.agent.heard_at.map(|at| {
         let state = if node.agent.session.is_some() { "connected" } else { "not connected" };
-        (at, state.to_owned())
+        (at, state.into())
     });
-    let console = last.console.lines.last().zip(last.console.at).map(|(line, at)| (at, line.clone()));
+    let console = last.console.lines.last().zip(last.console.at).map(|(line, at)| (at, line.as_str().into()));
     [
         said(Source::Bmc, &last.bmc),
         said(Source::Dhcp, &dhcp),
