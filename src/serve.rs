@@ -36,7 +36,7 @@ use crate::engine::Engine;
 use crate::journal::{Journal, JournalError};
 use crate::layer::store::{Store, StoreError};
 use crate::model::limits::ACTIONS_PER_MODULE_MAX;
-use crate::model::{BmcSpec, Schema};
+use crate::model::{BmcSpec, NodeSet, Schema};
 use crate::module::card::{BmcAccess, Keyholder};
 use crate::module::process::Command;
 use crate::module::status::Roster;
@@ -45,6 +45,7 @@ use crate::plan::{Graph, GraphError, Mutation};
 use crate::port::{FactFeed, FactSender, Module, ModuleContext, StateReader, fact_channel};
 use crate::power::PowerModule;
 use crate::power::vault::{Vault, VaultError};
+use crate::state::{Node, State};
 use crate::sync::identity::{Identity, IdentityError};
 use crate::{api, sync};
 
@@ -184,6 +185,7 @@ async fn appliance(config: Appliance) -> Result<(), ServeError> {
     }
     let (facts, receiver) = fact_channel();
     let state = StateReader(engine.snapshots());
+    look_at_passwords(&vault, &state.now());
     let feed = FactFeed(engine.feed());
     let journal_health = engine.journal_health();
     let shutdown = CancellationToken::new();
@@ -266,6 +268,19 @@ fn program(module: &OutsideModule, vault: &Arc<Vault>) -> Program {
         BmcTrust::Untrusted => BmcAccess::Withheld,
     };
     Program { name: module.name.clone(), command, config: module.config.clone(), bmc, start: module.start }
+}
+
+/// Says at once when BMC passwords were sealed under another key, rather than at the first night without power control.
+fn look_at_passwords(vault: &Vault, state: &State) {
+    let locked =
+        |node: &&Arc<Node>| node.spec.bmc.as_ref().is_some_and(|bmc| vault.open_sealed(&bmc.password).is_err());
+    let names = NodeSet::fold(state.nodes.values().filter(locked).map(|node| node.spec.name.as_str()));
+    if !names.is_empty() {
+        tracing::error!(
+            nodes = names,
+            "the BMC passwords of these nodes were sealed under another key than vault.key; put the old vault.key back and restart, or apply the cluster's description again"
+        );
+    }
 }
 
 /// The vault as modules from outside see it.

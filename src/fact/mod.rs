@@ -169,7 +169,8 @@ impl Fact {
             }
             Fact::Appliance(ApplianceFact::JournalCut { last_good, records, reason, kept_in }) => {
                 let count = records.map_or_else(String::new, |records| format!("{records} records "));
-                format!("the journal was cut {count}after fact {}: {reason}; kept in {kept_in}", last_good.0)
+                let kept = if kept_in.is_empty() { String::new() } else { format!("; kept in {kept_in}") };
+                format!("the journal was cut {count}after fact {}: {reason}{kept}", last_good.0)
             }
             Fact::Operator(fact) => fact.sentence(),
             Fact::Dhcp(fact) => fact.sentence(),

@@ -12,6 +12,7 @@
 //! | `tables` | the SQLite tables and connections |
 //! | `fold` | newest good snapshot and the facts after it, to a state |
 //! | `recover`, `salvage` | a damaged end; a damaged file |
+//! | `reached` | the last fact that was acknowledged, to notice a shortened log |
 //! | `keeper` | snapshots, retention, a look through the whole file |
 //! | `by_node` | which facts are about a node, noted many at a time |
 //! | `turnstile` | the engine and the keeper write in turn |
@@ -25,6 +26,7 @@ pub mod codec;
 mod fold;
 mod keeper;
 pub mod memory;
+mod reached;
 mod read;
 mod recover;
 mod salvage;
@@ -49,6 +51,7 @@ pub use self::travel::Past;
 
 use self::codec::{Damage, EncodeError, Record};
 use self::keeper::{Keeper, Snapshot, Taken};
+use self::reached::Reached;
 use self::travel::Known;
 use self::turnstile::Turnstile;
 use crate::fact::{ApplianceFact, Fact, Stamped};
@@ -192,6 +195,7 @@ pub struct Journal {
     /// log into the file.
     keeper: Option<Keeper>,
     connection: Connection,
+    reached: Reached,
     /// The last fact of the newest snapshot that was written or is being written.
     snapshot_seq: u64,
     /// Up to which fact the keeper has been asked to note the nodes.
@@ -223,11 +227,13 @@ impl Journal {
             opened => opened?,
         };
         let health = Arc::new(watch::Sender::new(JournalHealth::default()));
+        let file = |source| JournalError::File { path: dir.join(reached::MARK_NAME), source };
         Ok(Journal {
             dir: dir.to_owned(),
             policy,
             keeper: None,
             connection,
+            reached: Reached::open(dir).map_err(file)?,
             snapshot_seq: 0,
             noted_seq: 0,
             health,
@@ -250,6 +256,7 @@ impl Journal {
             }
             recovered => recovered?,
         };
+        let recovered = self.missed(recovered)?;
         let failed = |source| JournalError::Read { source };
         let newest = tables::snapshots(&self.connection, i64::MAX.unsigned_abs()).map_err(failed)?.first().copied();
         let known = Known::of(&self.connection).map_err(failed)?;
@@ -266,6 +273,23 @@ impl Journal {
             ..JournalHealth::default()
         });
         self.keeper = Some(Keeper::start(&self.dir, self.policy, self.health.clone(), self.turnstile.clone())?);
+        Ok(recovered)
+    }
+
+    /// Notices that the journal ends before what was acknowledged, and no damage that was found says why.
+    fn missed(&mut self, mut recovered: Recovered) -> Result<Recovered, JournalError> {
+        let file = |source| JournalError::File { path: self.dir.clone(), source };
+        let last = recovered.state.seq;
+        let reached = self.reached.read().unwrap_or(last);
+        let is_told =
+            |note: &ApplianceFact| matches!(note, ApplianceFact::JournalCut { last_good, .. } if *last_good == last);
+        if reached > last && !recovered.notes.iter().any(is_told) {
+            let kept_in = reached::keep_log(&self.dir).map_err(file)?.unwrap_or_default();
+            recovered.notes = recover::note_missing(&mut self.connection, last, reached, &kept_in)?;
+        }
+        if reached != last {
+            self.reached.write(last).map_err(file)?;
+        }
         Ok(recovered)
     }
 
@@ -295,7 +319,14 @@ impl Journal {
                 recover::told(&transaction).map_err(failed)?;
             }
         }
-        transaction.commit().map_err(failed)
+        transaction.commit().map_err(failed)?;
+        if let Some(last) = batch.last()
+            && let Err(error) = self.reached.write(last.seq)
+        {
+            // The batch is durable all the same; only a damage that comes later could go unnoticed.
+            tracing::debug!(%error, "how far the journal has come could not be noted");
+        }
+        Ok(())
     }
 
     fn note_success(&self, last: FactSeq) {

@@ -70,6 +70,31 @@ fn cut(connection: &mut Connection, last_good: FactSeq, bad: u64, damage: &Damag
     Ok(())
 }
 
+/// Notes that what came after `last` up to `reached`, which had been acknowledged, is not there; what is to be told then.
+pub(super) fn note_missing(
+    connection: &mut Connection,
+    last: FactSeq,
+    reached: FactSeq,
+    kept_in: &str,
+) -> Result<Vec<ApplianceFact>, JournalError> {
+    let failed = |source| JournalError::Append { source };
+    let records = reached.0.saturating_sub(last.0);
+    let reason = format!(
+        "its log ends there, and facts up to {} had been acknowledged: the log was damaged or shortened since",
+        reached.0
+    );
+    let sql = "INSERT INTO cuts (after_seq, records, reason, kept_in) VALUES (?1, ?2, ?3, ?4)";
+    connection.execute(sql, params![stored(last.0), stored(records), reason, kept_in]).map_err(failed)?;
+    tracing::error!(
+        last_good = last.0,
+        records,
+        reason,
+        kept_in,
+        "the journal's end is missing; what it told is forgotten"
+    );
+    untold(connection).map_err(|source| JournalError::Read { source })
+}
+
 fn untold(connection: &Connection) -> rusqlite::Result<Vec<ApplianceFact>> {
     let sql = "SELECT after_seq, records, reason, kept_in FROM cuts WHERE told = 0 ORDER BY cut";
     let mut statement = connection.prepare(sql)?;

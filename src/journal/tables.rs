@@ -69,7 +69,10 @@ const TABLES: &str = "
 /// # Errors
 /// When it cannot be opened or made, or is no journal of this version.
 pub(super) fn open_writer(path: &Path) -> Result<Connection, JournalError> {
-    let failed = |source| JournalError::Open { path: path.to_owned(), source };
+    let failed = |source: rusqlite::Error| match source.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => JournalError::Lost { path: path.to_owned(), damage: source.to_string() },
+        _ => JournalError::Open { path: path.to_owned(), source },
+    };
     let connection = Connection::open(path).map_err(failed)?;
     connection.busy_handler(Some(look_again)).map_err(failed)?;
     let id: i32 = connection.pragma_query_value(None, "application_id", |r| r.get(0)).map_err(failed)?;
