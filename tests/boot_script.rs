@@ -20,6 +20,7 @@ fn node(name: &str, mac: Mac, ip: Ipv4Addr, id: u128) -> Arc<Node> {
         network,
         mac,
         ip,
+        matching: Default::default(),
         cake: None,
         bmc: None,
         labels: BTreeMap::new(),
@@ -37,7 +38,12 @@ fn node(name: &str, mac: Mac, ip: Ipv4Addr, id: u128) -> Arc<Node> {
 }
 
 fn network(router: Option<Ipv4Addr>, dns: Vec<Ipv4Addr>) -> NetworkSpec {
-    NetworkSpec { name: "boot".parse().unwrap(), subnet: "10.77.0.0/24".parse().unwrap(), router, dns, lease_s: 600 }
+    NetworkSpec {
+        router,
+        dns,
+        lease_s: 600,
+        ..NetworkSpec::new("boot".parse().unwrap(), "10.77.0.0/24".parse().unwrap())
+    }
 }
 
 fn settings() -> BootSettings {

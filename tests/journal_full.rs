@@ -49,7 +49,7 @@ fn a_full_disk_stops_acknowledging_and_not_serving_and_is_gone_on_from() {
 
 fn network(lease_s: u32) -> Fact {
     let name = "boot".parse().unwrap();
-    let spec = NetworkSpec { name, subnet: "10.0.0.0/24".parse().unwrap(), router: None, dns: vec![], lease_s };
+    let spec = NetworkSpec { lease_s, ..NetworkSpec::new(name, "10.0.0.0/24".parse().unwrap()) };
     Fact::Operator(OperatorFact { by: None, event: OperatorEvent::NetworkDescribed { spec } })
 }
 

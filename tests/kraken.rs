@@ -168,13 +168,7 @@ fn image_names_with_digits_are_read_as_they_are() {
     };
     let pin = |image: &Name| ImagePin { name: image.clone(), digest: Digest::of(image.as_str().as_bytes()) };
     let images = read.cakes[0].images.iter().map(pin).collect();
-    let network = NetworkSpec {
-        name: name("boot"),
-        subnet: "10.0.0.0/24".parse().unwrap(),
-        router: None,
-        dns: vec![],
-        lease_s: 60,
-    };
+    let network = NetworkSpec { lease_s: 60, ..NetworkSpec::new(name("boot"), "10.0.0.0/24".parse().unwrap()) };
     let spec = NodeSpec { cake: Some(name("1")), ..NodeSpec::clone(&World::new(1).node(1).spec) };
     fold(operator(OperatorEvent::NetworkDescribed { spec: network }));
     fold(operator(OperatorEvent::CakeDescribed { spec: CakeSpec { name: name("1"), images } }));

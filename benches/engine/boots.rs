@@ -28,11 +28,9 @@ pub fn time(ms: u64) -> UnixMs {
 pub fn descriptions(nodes: u64) -> Vec<Fact> {
     let network = OperatorEvent::NetworkDescribed {
         spec: NetworkSpec {
-            name: name("boot"),
-            subnet: "10.64.0.0/12".parse().unwrap(),
             router: Some(Ipv4Addr::new(10, 64, 0, 1)),
-            dns: vec![],
             lease_s: 3_600,
+            ..NetworkSpec::new(name("boot"), "10.64.0.0/12".parse().unwrap())
         },
     };
     let node = |number| OperatorEvent::NodeDescribed { node: id(number), spec: Box::new(spec(number)) };
@@ -55,7 +53,7 @@ pub fn fact(number: u64, stage: u64, boot: u64) -> Fact {
         |event| Fact::Agent(AgentFact { node: Some(node), peer: SocketAddr::from((ip(number), 40_100)), event });
     let lease = |client, file: &str| {
         let event = DhcpEvent::Leased { ip: ip(number), lease_s: 3_600, file: Some(file.to_owned()) };
-        Fact::Dhcp(DhcpFact { mac: mac(number), node: Some(node), client, event })
+        Fact::Dhcp(DhcpFact { mac: mac(number), node: Some(node), client, event, told: Default::default() })
     };
     let sent = |name: &str, file, transport| {
         let event = FileEvent::Sent { bytes: 12_345_678, duration_ms: 1_234, retransmissions: 0 };
@@ -156,6 +154,7 @@ fn spec(number: u64) -> NodeSpec {
         network: name("boot"),
         mac: mac(number),
         ip: ip(number),
+        matching: Default::default(),
         cake: Some(name("slurm")),
         bmc: Some(BmcSpec {
             driver: BmcDriver::Ipmi,

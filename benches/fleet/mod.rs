@@ -30,11 +30,9 @@ fn fact(nodes: u64, seq: u64) -> Fact {
         1 => Fact::Appliance(ApplianceFact::Started { version: "0.1.0".into() }),
         2 => operator(OperatorEvent::NetworkDescribed {
             spec: NetworkSpec {
-                name: name("boot"),
-                subnet: "10.64.0.0/12".parse().unwrap(),
                 router: Some(Ipv4Addr::new(10, 64, 0, 1)),
-                dns: vec![],
                 lease_s: 3_600,
+                ..NetworkSpec::new(name("boot"), "10.64.0.0/12".parse().unwrap())
             },
         }),
         3 => operator(OperatorEvent::CakeDescribed {
@@ -70,7 +68,7 @@ fn stage(number: u64, stage: u64, boot: u64, seq: u64) -> Fact {
     let done = |mutation, image| engine(EngineEvent::StepDone { step: step(mutation, image), duration_ms: 12_345 });
     let lease = |client, file: Option<&str>| {
         let event = DhcpEvent::Leased { ip: ip(number), lease_s: 3_600, file: file.map(str::to_owned) };
-        Fact::Dhcp(DhcpFact { mac: mac(number), node: Some(node), client, event })
+        Fact::Dhcp(DhcpFact { mac: mac(number), node: Some(node), client, event, told: Default::default() })
     };
     let sent = |name: &str, file, transport| {
         let event = FileEvent::Sent { bytes: 12_345_678, duration_ms: 1_234, retransmissions: 0 };
@@ -149,6 +147,7 @@ fn spec(number: u64) -> NodeSpec {
         network: name("boot"),
         mac: mac(number),
         ip: ip(number),
+        matching: Default::default(),
         cake: Some(name("slurm")),
         bmc: Some(BmcSpec {
             driver: BmcDriver::Ipmi,

@@ -153,6 +153,7 @@ impl Reader<'_> {
         let of = format!("node {}", node.name);
         let known = self.state.node_named(&node.name);
         let (name, mac, ip, pool) = (node.name.clone(), node.mac, node.ip, node.pool.clone());
+        let matching = node.matching.clone();
         let bmc = node.bmc.as_ref().map(|bmc| {
             bmc.address.ok_or_else(|| Refusal::invalid(format!("{of}: its BMC has no address; give bmc.address")))
         });
@@ -160,7 +161,7 @@ impl Reader<'_> {
         let said = known.map(|known| said_of(self.state, known).own);
         let own = self.template(&of, node.into_template(), said.as_ref())?;
         let id = known.map_or_else(|| NodeId(Uuid::new_v4()), |known| known.id);
-        Ok((id, NodeDescription { name, mac, ip, bmc, pool, own }))
+        Ok((id, NodeDescription { name, mac, ip, matching, bmc, pool, own }))
     }
 
     fn template(&self, of: &str, given: TemplateRequest, known: Option<&Template>) -> Result<Template, Refusal> {

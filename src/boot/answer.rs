@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use super::firmware::{LOADERS_PATH, NoProgram, program};
 use super::script::path_of;
 use crate::fact::{BootClient, Transport};
-use crate::model::NodeSpec;
+use crate::model::{Mac, NodeSpec};
 
 /// The name of a node's script in its folder, whose name is the node's hardware address with hyphens.
 pub const SCRIPT_FILE: &str = "script.ipxe";
@@ -116,13 +116,23 @@ impl fmt::Display for BootAnswer {
     }
 }
 
-/// What `client` on `node` is told to boot, with the services as its network sees them.
+/// Whose machine asks.
+#[derive(Debug, Clone, Copy)]
+pub struct Asker<'a> {
+    /// The hardware address that it asks from.
+    pub mac: Mac,
+    /// The node that it is, if it is one.
+    pub node: Option<&'a NodeSpec>,
+}
+
+/// What `client` on `asker` is told to boot, with the services as its network sees them. An unknown machine is told what a
+/// node is: whether there is a script for it is the HTTP service's to say.
 #[must_use]
-pub fn answer(node: &NodeSpec, client: BootClient, services: &Services) -> BootAnswer {
+pub fn answer(asker: Asker<'_>, client: BootClient, services: &Services) -> BootAnswer {
     let Services { tftp, http } = *services;
     match client {
         BootClient::Ipxe(_) => {
-            let path = path_of(node.mac, SCRIPT_FILE);
+            let path = path_of(asker.mac, SCRIPT_FILE);
             BootAnswer::Script { server: tftp, url: format!("http://{http}{path}") }
         }
         BootClient::PxeRom(architecture) => match program(architecture, Transport::Tftp) {
@@ -141,7 +151,6 @@ pub fn answer(node: &NodeSpec, client: BootClient, services: &Services) -> BootA
 mod tests {
     use super::*;
     use crate::fact::Architecture;
-    use crate::model::Mac;
 
     fn node() -> NodeSpec {
         NodeSpec {
@@ -149,6 +158,7 @@ mod tests {
             network: "boot".parse().expect("a name"),
             mac: Mac([0x52, 0x54, 0, 0xab, 0xcd, 0xef]),
             ip: Ipv4Addr::new(10, 77, 0, 11),
+            matching: Default::default(),
             cake: None,
             bmc: None,
             labels: Default::default(),
@@ -161,6 +171,10 @@ mod tests {
         }
     }
 
+    fn asker(node: &NodeSpec) -> Asker<'_> {
+        Asker { mac: node.mac, node: Some(node) }
+    }
+
     fn services() -> Services {
         let anywhere = Services { tftp: Ipv4Addr::UNSPECIFIED, http: SocketAddr::from(([0, 0, 0, 0], 8080)) };
         anywhere.seen_at(Ipv4Addr::new(10, 77, 0, 1))
@@ -169,7 +183,7 @@ mod tests {
     #[test]
     fn ipxe_of_any_architecture_gets_its_nodes_script() {
         for architecture in [Architecture::X86Bios, Architecture::X64Uefi, Architecture::Arm64Uefi] {
-            let answer = answer(&node(), BootClient::Ipxe(architecture), &services());
+            let answer = answer(asker(&node()), BootClient::Ipxe(architecture), &services());
             assert_eq!(answer.file(), Some("http://10.77.0.1:8080/boot/52-54-00-ab-cd-ef/script.ipxe"));
             assert_eq!(answer.vendor_class(), None);
         }
@@ -177,18 +191,27 @@ mod tests {
 
     #[test]
     fn pxe_firmware_gets_a_program_by_tftp_and_http_firmware_its_url() {
-        let bios = answer(&node(), BootClient::PxeRom(Architecture::X86Bios), &services());
+        let bios = answer(asker(&node()), BootClient::PxeRom(Architecture::X86Bios), &services());
         assert_eq!((bios.file(), bios.next_server()), (Some("undionly.kpxe"), Some(Ipv4Addr::new(10, 77, 0, 1))));
         assert_eq!(bios.vendor_class(), Some("PXEClient"));
-        let http = answer(&node(), BootClient::HttpRom(Architecture::X64UefiHttp), &services());
+        let http = answer(asker(&node()), BootClient::HttpRom(Architecture::X64UefiHttp), &services());
         assert_eq!(http.file(), Some("http://10.77.0.1:8080/loaders/snponly.efi"));
         assert_eq!(http.vendor_class(), Some("HTTPClient"));
     }
 
     #[test]
+    fn an_unknown_machine_is_told_a_program_and_the_script_of_its_own_address() {
+        let unknown = Asker { mac: Mac([2, 0, 0, 0, 0, 7]), node: None };
+        let rom = answer(unknown, BootClient::PxeRom(Architecture::X64Uefi), &services());
+        assert_eq!(rom.file(), Some("snponly.efi"));
+        let ipxe = answer(unknown, BootClient::Ipxe(Architecture::X64Uefi), &services());
+        assert_eq!(ipxe.file(), Some("http://10.77.0.1:8080/boot/02-00-00-00-00-07/script.ipxe"));
+    }
+
+    #[test]
     fn an_operating_system_gets_an_address_and_unserved_firmware_the_reason() {
-        assert_eq!(answer(&node(), BootClient::Other, &services()), BootAnswer::AddressOnly);
-        let arm = answer(&node(), BootClient::PxeRom(Architecture::Arm64Uefi), &services());
+        assert_eq!(answer(asker(&node()), BootClient::Other, &services()), BootAnswer::AddressOnly);
+        let arm = answer(asker(&node()), BootClient::PxeRom(Architecture::Arm64Uefi), &services());
         assert!(matches!(arm, BootAnswer::NoProgram(_)), "{arm}");
     }
 

@@ -125,6 +125,7 @@ fn nodes(args: &NodeArgs) -> Result<Vec<NodeRequest>, CliError> {
             network: args.network.clone(),
             mac,
             ip,
+            matching: Default::default(),
             cake: args.cake.clone(),
             arch: args.arch.clone(),
             platform: args.platform.clone(),

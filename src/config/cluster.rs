@@ -15,7 +15,10 @@ use super::field::{Document, Field, Table};
 use super::keys::cluster as keys;
 use super::source::Source;
 use super::suggest;
-use crate::model::{BmcDriver, Given, Mac, Name, NetworkSpec, NodeSet, Schema, VarPath};
+use crate::model::identity::OctetsError;
+use crate::model::{
+    AddressRange, BmcDriver, Given, Mac, Name, NetworkSpec, NodeMatch, NodeSet, Octets, RangeUse, Schema, VarPath,
+};
 use crate::port::describe::{ApplyRequest, BmcRequest, CakeRequest, NodeRequest, PoolRequest, TemplateRequest};
 
 /// Reads the file at `path`, or the standard input when it is `-`.
@@ -85,12 +88,36 @@ fn network(table: &Table, described: &mut Described) -> Result<NetworkSpec, Conf
         expand::ip(field.text()?).map_err(|error| field.bad(error))
     };
     let dns = table.get(&keys::DNS).map(|field| field.items()).transpose()?.unwrap_or_default();
-    Ok(NetworkSpec {
-        name,
-        subnet: table.need(&keys::SUBNET)?.parse()?,
+    let spec = NetworkSpec {
+        ranges: table.sections(&keys::RANGE)?.iter().map(range).collect::<Result<_, _>>()?,
         router: table.get(&keys::ROUTER).map(|field| address(&field)).transpose()?,
         dns: dns.iter().map(address).collect::<Result<_, _>>()?,
         lease_s: u32::try_from(table.number(&keys::LEASE_S)?).unwrap_or(u32::MAX),
+        ..NetworkSpec::new(name, table.need(&keys::SUBNET)?.parse()?)
+    };
+    spec.check().map_err(|error| name_field.bad(ValueError::Network(error)))?;
+    Ok(spec)
+}
+
+fn range(table: &Table) -> Result<AddressRange, ConfigError> {
+    let address = |key| -> Result<Ipv4Addr, ConfigError> {
+        let field = table.need(key)?;
+        expand::ip(field.text()?).map_err(|error| field.bad(error))
+    };
+    let serves = match table.get(&keys::FOR) {
+        None => RangeUse::default(),
+        Some(field) => choice(&field, &[RangeUse::Discovery, RangeUse::Nodes])?,
+    };
+    Ok(AddressRange { serves, ..AddressRange::new(address(&keys::FROM)?, address(&keys::TO)?) })
+}
+
+/// One of some words.
+fn choice<T: Copy + ToString>(field: &Field, known: &[T]) -> Result<T, ConfigError> {
+    let text = field.text()?;
+    known.iter().copied().find(|one| one.to_string() == text).ok_or_else(|| {
+        let words: Vec<String> = known.iter().map(T::to_string).collect();
+        let advice = suggest::advice(text, words.iter().map(String::as_str));
+        field.bad(ValueError::Choice { got: text.to_owned(), advice })
     })
 }
 
@@ -120,14 +147,16 @@ fn nodes(table: &Table, described: &mut Described) -> Result<Vec<NodeRequest>, C
     let pool: Option<Name> = table.get(&keys::NODE_POOL).map(|field| field.parse()).transpose()?;
     let TemplateRequest { network, cake, arch, platform, parents, labels, set: values, bmc: _ } = template(table)?;
     let bmcs = bmcs(table, &set)?;
-    let single = names.into_iter().zip(macs).zip(ips).zip(bmcs);
+    let matches = matches(table, &set)?;
+    let single = names.into_iter().zip(macs).zip(ips).zip(bmcs).zip(matches);
     Ok(single
-        .map(|(((name, mac), ip), bmc)| NodeRequest {
+        .map(|((((name, mac), ip), bmc), matching)| NodeRequest {
             name,
             pool: pool.clone(),
             network: network.clone(),
             mac,
             ip,
+            matching,
             cake: cake.clone(),
             arch: arch.clone(),
             platform: platform.clone(),
@@ -186,6 +215,37 @@ fn labels(field: &Field) -> Result<BTreeMap<String, String>, ConfigError> {
     field.entries()?.into_iter().map(text).collect()
 }
 
+fn matches(table: &Table, set: &NodeSet) -> Result<Vec<NodeMatch>, ConfigError> {
+    let mut matches = vec![NodeMatch::default(); set.len()];
+    if table.get(&keys::MATCH).is_none() {
+        return Ok(matches);
+    }
+    let table = table.section(&keys::MATCH)?;
+    if let Some(field) = table.get(&keys::UUID) {
+        let uuids = expand::each(&field, set, |text| text.parse().map_err(|_| ValueError::Uuid(text.to_owned())))?;
+        matches.iter_mut().zip(uuids).for_each(|(one, uuid)| one.uuid = Some(uuid));
+    }
+    let octets = |text: &str| text.parse::<Octets>().map_err(ValueError::from);
+    if let Some(field) = table.get(&keys::CLIENT_ID) {
+        let ids = expand::each(&field, set, octets)?;
+        matches.iter_mut().zip(ids).for_each(|(one, id)| one.client_id = Some(id));
+    }
+    if let Some(field) = table.get(&keys::CIRCUIT_ID) {
+        let expanded = |text: &str| {
+            if text.contains('[') { Err(ValueError::Octets(OctetsError(text.to_owned()))) } else { octets(text) }
+        };
+        let ids = expand::each(&field, set, expanded)?;
+        matches.iter_mut().zip(ids).for_each(|(one, id)| one.circuit_id = Some(id));
+    }
+    if let Some(field) = table.get(&keys::REMOTE_ID) {
+        let texts = expand::each_or_one(&field, set)?;
+        for (one, text) in matches.iter_mut().zip(texts) {
+            one.remote_id = Some(octets(&text).map_err(|error| field.bad(error))?);
+        }
+    }
+    Ok(matches)
+}
+
 fn bmcs(table: &Table, set: &NodeSet) -> Result<Vec<Option<BmcRequest>>, ConfigError> {
     if table.get(&keys::BMC).is_none() {
         return Ok(vec![None; set.len()]);
@@ -202,11 +262,5 @@ fn bmcs(table: &Table, set: &NodeSet) -> Result<Vec<Option<BmcRequest>>, ConfigE
 }
 
 fn driver(field: &Field) -> Result<BmcDriver, ConfigError> {
-    let known = [BmcDriver::Ipmi];
-    let text = field.text()?;
-    known.into_iter().find(|driver| driver.to_string() == text).ok_or_else(|| {
-        let words: Vec<String> = known.iter().map(BmcDriver::to_string).collect();
-        let advice = suggest::advice(text, words.iter().map(String::as_str));
-        field.bad(ValueError::Choice { got: text.to_owned(), advice })
-    })
+    choice(field, &[BmcDriver::Ipmi])
 }

@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::source::Place;
-use crate::model::cluster::PrefixError;
+use crate::model::identity::OctetsError;
 use crate::model::ids::NameError;
 use crate::model::limits::{API_BODY_BYTES_MAX, MODULES_MAX};
 use crate::model::mac::MacError;
+use crate::model::network::NetworkError;
 use crate::model::nodeset::NodeSetError;
+use crate::model::prefix::PrefixError;
 use crate::model::schema::{ExtensionError, VarError};
 
 /// Something wrong with a file, and where in it.
@@ -174,6 +176,15 @@ pub enum ValueError {
     /// Not a node set or pattern.
     #[error(transparent)]
     NodeSet(#[from] NodeSetError),
+    /// Not bytes.
+    #[error(transparent)]
+    Octets(#[from] OctetsError),
+    /// What cannot be in a network.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// Not a UUID.
+    #[error("'{0}' is not a UUID: write it as in 4c4c4544-0042-3510-8052-b4c04f4d3132")]
+    Uuid(String),
     /// Not an IPv4 address.
     #[error("'{0}' is not an IPv4 address: write four numbers, as in 10.77.0.11")]
     Ip(String),

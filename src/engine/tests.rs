@@ -210,7 +210,13 @@ fn a_boot_packet_while_the_agent_is_connected_harms_nothing() {
     world.pass(20_000);
     let event = DhcpEvent::Leased { ip: Ipv4Addr::LOCALHOST, lease_s: 60, file: None };
     let client = BootClient::PxeRom(Architecture::X86Bios);
-    world.feed(vec![Fact::Dhcp(DhcpFact { mac: Mac([2, 0, 0, 0, 0, 1]), node: Some(id(1)), client, event })]);
+    world.feed(vec![Fact::Dhcp(DhcpFact {
+        mac: Mac([2, 0, 0, 0, 0, 1]),
+        node: Some(id(1)),
+        client,
+        event,
+        told: Default::default(),
+    })]);
     assert!(world.all_arrived());
     world.pass(600_000);
     assert!(world.all_arrived());

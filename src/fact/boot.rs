@@ -1,11 +1,11 @@
-//! What the boot services saw: DHCP exchanges, files asked for and sent, packets that made no sense.
+//! What the boot services saw: who asks, files asked for and sent, packets that made no sense.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Digest, Mac, Name, NodeId};
+use crate::model::{Digest, NodeId};
 
 /// A client's processor and firmware interface, by the numbers of RFC 4578, section 2.1 and IANA's
 /// "Processor Architecture Types".
@@ -79,137 +79,6 @@ impl fmt::Display for BootClient {
             BootClient::HttpRom(arch) => write!(f, "HTTP boot firmware ({arch})"),
             BootClient::Ipxe(arch) => write!(f, "iPXE ({arch})"),
             BootClient::Other => f.write_str("an operating system"),
-        }
-    }
-}
-
-/// One step of a DHCP exchange.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct DhcpFact {
-    /// The client's hardware address.
-    pub mac: Mac,
-    /// The node that has this address, if there is one.
-    pub node: Option<NodeId>,
-    /// What is asking.
-    #[serde(flatten)]
-    pub client: BootClient,
-    /// What happened.
-    pub event: DhcpEvent,
-}
-
-/// What happened in a DHCP exchange.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(tag = "what", rename_all = "snake_case")]
-pub enum DhcpEvent {
-    /// A DISCOVER was answered with an OFFER.
-    Offered {
-        /// The address.
-        ip: Ipv4Addr,
-        /// The boot file told with it.
-        file: Option<String>,
-    },
-    /// A REQUEST is answered with an ACK; the lease is durable with this fact, before the ACK is sent.
-    Leased {
-        /// The address.
-        ip: Ipv4Addr,
-        /// For how long, in seconds.
-        lease_s: u32,
-        /// The boot file told with it.
-        file: Option<String>,
-    },
-    /// The client says that the address is in use by another machine (RFC 2131, section 4.3.3).
-    Declined {
-        /// The address.
-        ip: Ipv4Addr,
-    },
-    /// The client gave its address back.
-    Released {
-        /// The address.
-        ip: Ipv4Addr,
-    },
-    /// A REQUEST was answered with a NAK.
-    Refused {
-        /// Why.
-        reason: DhcpRefusal,
-    },
-    /// The packet was understood and not answered.
-    Ignored {
-        /// Why.
-        reason: DhcpRefusal,
-    },
-}
-
-/// Why a DHCP client did not get what it asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(tag = "reason", rename_all = "snake_case")]
-pub enum DhcpRefusal {
-    /// No node has this hardware address.
-    UnknownMachine,
-    /// The node's network is not served on this interface.
-    WrongNetwork {
-        /// The network that the node belongs to.
-        network: Name,
-    },
-    /// It asks for an address that is not its own.
-    WrongAddress {
-        /// What it asked for.
-        asked: Option<Ipv4Addr>,
-        /// What is its own.
-        own: Ipv4Addr,
-    },
-    /// It chose another server's offer.
-    OtherServer {
-        /// That server.
-        server: Ipv4Addr,
-    },
-    /// No boot program serves this client.
-    NoLoader,
-    /// The lease could not be stored, so it was not given.
-    NotDurable {
-        /// What the journal said.
-        detail: String,
-    },
-}
-
-impl fmt::Display for DhcpRefusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            DhcpRefusal::UnknownMachine => f.write_str("no node has this hardware address"),
-            DhcpRefusal::WrongNetwork { network } => {
-                write!(f, "its network {network} is not served on this interface")
-            }
-            DhcpRefusal::WrongAddress { asked: Some(asked), own } => {
-                write!(f, "it asked for {asked}, its address is {own}")
-            }
-            DhcpRefusal::WrongAddress { asked: None, own } => {
-                write!(f, "it asked for no address, its address is {own}")
-            }
-            DhcpRefusal::OtherServer { server } => {
-                write!(f, "it took the offer of another DHCP server, {server}")
-            }
-            DhcpRefusal::NoLoader => f.write_str("no boot program serves this client"),
-            DhcpRefusal::NotDurable { detail } => write!(f, "its lease could not be stored: {detail}"),
-        }
-    }
-}
-
-impl DhcpFact {
-    pub(crate) fn sentence(&self) -> String {
-        let Self { mac, client, .. } = self;
-        let with = |file: &Option<String>| match file {
-            Some(file) => format!(" with {file}"),
-            None => String::new(),
-        };
-        match &self.event {
-            DhcpEvent::Offered { ip, file } => format!("DHCP offered {ip}{} to {client}", with(file)),
-            DhcpEvent::Leased { ip, file, .. } => format!("DHCP leased {ip}{} to {client}", with(file)),
-            DhcpEvent::Declined { ip } => format!("DHCP {mac} declined {ip}: another machine uses it"),
-            DhcpEvent::Released { ip } => format!("DHCP {mac} released {ip}"),
-            DhcpEvent::Refused { reason } => format!("DHCP refused {mac}: {reason}"),
-            DhcpEvent::Ignored { reason } => format!("DHCP ignored {mac}, {client}: {reason}"),
         }
     }
 }

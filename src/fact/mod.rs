@@ -8,6 +8,7 @@
 
 mod agent;
 mod boot;
+mod dhcp;
 mod engine;
 mod module;
 mod operator;
@@ -16,9 +17,8 @@ mod power;
 use serde::{Deserialize, Serialize};
 
 pub use agent::{AgentEvent, AgentFact, JoinRefusal, Reported, Scope};
-pub use boot::{
-    Architecture, BootClient, BootFile, DhcpEvent, DhcpFact, DhcpRefusal, FileEvent, FileFact, MalformedFact, Transport,
-};
+pub use boot::{Architecture, BootClient, BootFile, FileEvent, FileFact, MalformedFact, Transport};
+pub use dhcp::{DhcpEvent, DhcpFact, DhcpRefusal, Told};
 pub use engine::{Counted, EngineEvent, EngineFact, FailReason, FleetFact, OutcomeFact, Retry, StepName};
 pub use module::{Declaration, ModuleEvent, ModuleFact};
 pub use operator::{OperatorEvent, OperatorFact, Switch};

@@ -51,6 +51,15 @@ pub const CONSOLE_LINES_KEPT_MAX: usize = 5;
 pub const CONSOLE_LINE_BYTES_MAX: usize = 512;
 /// Unknown machines remembered; the one that was seen longest ago goes first.
 pub const UNKNOWN_MACHINES_MAX: usize = 1_024;
+/// Leases of machines that are no node; at the bound the lease that ended first makes room, and while none has ended a
+/// further machine gets no address.
+pub const LEASES_MAX: usize = 65_536;
+/// Addresses of one range of a network; an apply with a larger one is refused whole.
+pub const ADDRESSES_PER_RANGE_MAX: usize = 65_536;
+/// Ranges of one network; an apply that would exceed it is refused whole.
+pub const RANGES_PER_NETWORK_MAX: usize = 64;
+/// Bytes of a text that a machine says of itself by DHCP and that is kept; the rest is cut.
+pub const TOLD_BYTES_MAX: usize = 128;
 /// Bytes of an API request's body; a larger one is answered with 413.
 pub const API_BODY_BYTES_MAX: usize = 8 << 20;
 /// Tokens of the API; at the bound a new one is refused until one is revoked.

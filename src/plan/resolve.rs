@@ -12,7 +12,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::model::{BmcSpec, BmcTemplate, Mac, Name, NodeSpec, PoolSpec, Template};
+use crate::model::{BmcSpec, BmcTemplate, Mac, Name, NodeMatch, NodeSpec, PoolSpec, Template};
 use crate::state::{Node, State};
 
 /// What is said of one node alone.
@@ -24,6 +24,8 @@ pub struct NodeDescription {
     pub mac: Mac,
     /// Its fixed address.
     pub ip: Ipv4Addr,
+    /// By what else it is known.
+    pub matching: NodeMatch,
     /// Its BMC's address and port; without one its power is left to a human.
     pub bmc: Option<SocketAddr>,
     /// The pool that it belongs to.
@@ -87,6 +89,7 @@ pub fn resolve(node: &NodeDescription, pool: Option<&PoolSpec>, defaults: &Templ
         network,
         mac: node.mac,
         ip: node.ip,
+        matching: node.matching.clone(),
         cake: layers.nearest(|t| t.cake.as_ref()).map(|(cake, _)| cake.clone()),
         bmc,
         labels: BTreeMap::new(),
@@ -112,6 +115,7 @@ pub fn said_of(state: &State, node: &Node) -> NodeDescription {
         name: spec.name.clone(),
         mac: spec.mac,
         ip: spec.ip,
+        matching: spec.matching.clone(),
         bmc: spec.bmc.as_ref().map(|bmc| bmc.address),
         pool: spec.pool.clone(),
         own: own_of(state, spec),

@@ -13,8 +13,8 @@ use super::document::NodeDocument;
 use crate::model::given::UNCHANGED_SECRET;
 use crate::model::schema::Setting;
 use crate::model::{
-    BmcDriver, Extension, Given, Mac, Name, NetworkSpec, NodeId, PoolSpec, Revision, Symbol, Template, UnixMs, VarPath,
-    VarType,
+    BmcDriver, Extension, Given, Mac, Name, NetworkSpec, NodeId, NodeMatch, PoolSpec, Revision, Symbol, Template,
+    UnixMs, VarPath, VarType,
 };
 use crate::plan::Unnamed;
 use crate::plan::resolve::{NodeDescription, SaidBy, said_by, said_of};
@@ -121,6 +121,9 @@ pub struct NodeRequest {
     pub mac: Mac,
     /// Its fixed address.
     pub ip: Ipv4Addr,
+    /// By what else it is known.
+    #[serde(default, rename = "match", skip_serializing_if = "NodeMatch::is_empty")]
+    pub matching: NodeMatch,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cake: Option<Name>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -181,7 +184,22 @@ impl NodeRequest {
             bmc => Some(BmcRequest { address, ..bmc.unwrap_or_default() }),
         };
         let (name, pool) = (said.name.clone(), said.pool.clone());
-        NodeRequest { name, pool, network, mac: said.mac, ip: said.ip, cake, arch, platform, parents, bmc, labels, set }
+        let matching = said.matching.clone();
+        NodeRequest {
+            name,
+            pool,
+            network,
+            mac: said.mac,
+            ip: said.ip,
+            matching,
+            cake,
+            arch,
+            platform,
+            parents,
+            bmc,
+            labels,
+            set,
+        }
     }
 }
 

@@ -60,6 +60,7 @@ impl World {
             network: "boot".parse().unwrap(),
             mac: Mac([2, 0, 0, 0, 0, number]),
             ip: Ipv4Addr::new(10, 0, 0, number),
+            matching: Default::default(),
             cake: None,
             bmc,
             labels: BTreeMap::new(),

@@ -10,8 +10,8 @@ use super::random::Random;
 use crate::boot::answer::Services;
 use crate::boot::dhcp::Link;
 use crate::boot::script::BootSettings;
-use crate::model::cluster::PrefixError;
 use crate::model::ids::NameError;
+use crate::model::prefix::PrefixError;
 use crate::model::{
     BmcDriver, BmcTemplate, CakeSpec, Digest, ImagePin, Mac, Name, NetworkSpec, NodeId, Prefix, Sealed, Template,
 };
@@ -58,6 +58,7 @@ pub(super) fn description(nodes: usize, seed: u64) -> Result<Description, SiteEr
         let number = u32::try_from(index).unwrap_or(u32::MAX);
         let [_, high, middle, low] = (number + 256).to_be_bytes();
         let spec = NodeDescription {
+            matching: Default::default(),
             name: format!("n{}", index + 1).parse()?,
             mac: Mac([0x02, 0x64, 0, high, middle, low]),
             ip: Ipv4Addr::new(10, 64, middle, low),
@@ -77,7 +78,12 @@ pub(super) fn description(nodes: usize, seed: u64) -> Result<Description, SiteEr
         }),
         ..Template::default()
     };
-    let network = NetworkSpec { name: network, subnet, router: Some(APPLIANCE), dns: vec![APPLIANCE], lease_s: 86_400 };
+    let network = NetworkSpec {
+        router: Some(APPLIANCE),
+        dns: vec![APPLIANCE],
+        lease_s: 86_400,
+        ..NetworkSpec::new(network, subnet)
+    };
     Ok(Description {
         cluster: Some("sim".parse()?),
         networks: vec![network],

@@ -13,6 +13,7 @@ mod control;
 mod engine;
 mod inventory;
 mod last;
+pub mod lease;
 mod module;
 mod node;
 mod observe;
@@ -29,15 +30,16 @@ use serde::{Deserialize, Serialize};
 
 pub use control::{Control, LEARNED_MIN, Learned, MassEvent};
 pub use last::{ConsoleTail, DhcpEnd, FileEnd, FileKind, Last};
+pub use lease::{Leases, MachineLease};
 pub use node::{
     AgentLink, Aim, Attempt, Desired, DesiredSource, InFlight, Lease, Mark, Marked, Node, Observed, Request,
     RetryState, StateSource,
 };
 
-use crate::fact::{ApplianceFact, BootClient, DhcpRefusal, Fact, Stamped};
+use crate::fact::{ApplianceFact, BootClient, DhcpEvent, DhcpFact, DhcpRefusal, Fact, Stamped, Told};
 use crate::model::limits::UNKNOWN_MACHINES_MAX;
 use crate::model::{
-    CakeSpec, Digest, FactSeq, Mac, Name, NetworkSpec, NodeId, PoolSpec, Schema, Template, TokenSpec, UnixMs,
+    CakeSpec, Digest, FactSeq, Identity, Mac, Name, NetworkSpec, NodeId, PoolSpec, Schema, Template, TokenSpec, UnixMs,
 };
 
 /// Everything that is known, up to one fact.
@@ -71,6 +73,15 @@ pub struct State {
     pub by_mac: OrdMap<Mac, NodeId>,
     /// Node ids by fixed address.
     pub by_ip: OrdMap<Ipv4Addr, NodeId>,
+    /// Node ids by what else they are described by.
+    #[serde(default)]
+    pub by_identity: OrdMap<Identity, NodeId>,
+    /// Node ids by a hardware address that they were seen with and that is not the described one.
+    #[serde(default)]
+    pub by_other_mac: OrdMap<Mac, NodeId>,
+    /// Addresses of machines that are no node.
+    #[serde(default)]
+    pub leases: Leases,
     /// Machines that asked for an address and are no node.
     pub unknown: OrdMap<Mac, UnknownMachine>,
     /// Tokens of the API, by the digest of their text.
@@ -112,8 +123,14 @@ impl State {
             Fact::Appliance(_) | Fact::Malformed(_) | Fact::Outcome(_) => {}
             Fact::Operator(fact) => operator::apply(self, at, &fact.event),
             Fact::Dhcp(fact) => match fact.node {
-                Some(node) => self.change(node, |n| boot::apply_dhcp(n, at, fact)),
-                None => self.note_unknown(at, fact),
+                Some(node) => {
+                    self.note_other_mac(node, fact);
+                    self.change(node, |n| boot::apply_dhcp(n, at, fact));
+                }
+                None => {
+                    self.leases.apply(at, fact);
+                    self.note_unknown(at, fact);
+                }
             },
             Fact::File(fact) => {
                 if let Some(node) = fact.node {
@@ -144,10 +161,22 @@ impl State {
         self.nodes.get(self.by_name.get(name)?)
     }
 
-    /// The node that has this hardware address.
+    /// The node that has this hardware address, described or seen.
     #[must_use]
     pub fn node_with_mac(&self, mac: Mac) -> Option<&Arc<Node>> {
-        self.nodes.get(self.by_mac.get(&mac)?)
+        self.nodes.get(self.by_mac.get(&mac).or_else(|| self.by_other_mac.get(&mac))?)
+    }
+
+    /// The node that a machine is: by its hardware address, or else by what it and its relay say of it.
+    #[must_use]
+    pub fn node_of_machine(&self, mac: Mac, told: &Told) -> Option<&Arc<Node>> {
+        if let Some(id) = self.by_mac.get(&mac) {
+            return self.nodes.get(id);
+        }
+        if self.by_identity.is_empty() {
+            return None;
+        }
+        self.nodes.get(told.identities().find_map(|identity| self.by_identity.get(&identity))?)
     }
 
     /// The node that has this fixed address.
@@ -195,10 +224,24 @@ impl State {
         }
     }
 
-    fn note_unknown(&mut self, at: UnixMs, fact: &crate::fact::DhcpFact) {
-        use crate::fact::DhcpEvent::Ignored;
-        if !matches!(fact.event, Ignored { reason: DhcpRefusal::UnknownMachine }) {
-            return;
+    /// A machine that is a node by something else than its hardware address is known by that from then on.
+    fn note_other_mac(&mut self, id: NodeId, fact: &DhcpFact) {
+        let (mac, DhcpEvent::Leased { .. }) = (fact.mac, &fact.event) else { return };
+        let Some(node) = self.nodes.get_mut(&id).filter(|node| !node.has_mac(mac)) else { return };
+        if let Some(before) = Arc::make_mut(node).other_mac.replace(mac) {
+            self.by_other_mac.remove(&before);
+        }
+        self.by_other_mac.insert(mac, id);
+        self.leases.forget_mac(mac);
+    }
+
+    fn note_unknown(&mut self, at: UnixMs, fact: &DhcpFact) {
+        match fact.event {
+            DhcpEvent::Offered { .. } | DhcpEvent::Leased { .. } => {}
+            DhcpEvent::Ignored {
+                reason: DhcpRefusal::UnknownMachine | DhcpRefusal::NoLoader | DhcpRefusal::NoAddressLeft { .. },
+            } => {}
+            _ => return,
         }
         if self.unknown.len() >= UNKNOWN_MACHINES_MAX && !self.unknown.contains_key(&fact.mac) {
             let oldest = self.unknown.iter().min_by_key(|(_, m)| m.last_seen).map(|(mac, _)| *mac);

@@ -10,7 +10,7 @@ use super::last::Last;
 use crate::fact::{FailReason, Retry, StepName};
 use crate::model::hardware::Hardware;
 use crate::model::limits::{ATTEMPTS_KEPT_MAX, TIMELINE_MARKS_MAX};
-use crate::model::{Digest, Generation, Name, NodeId, NodeSpec, Revision, UnixMs, Value, VarPath};
+use crate::model::{Digest, Generation, Mac, Name, NodeId, NodeSpec, Revision, UnixMs, Value, VarPath};
 
 /// Everything that is known of one node.
 ///
@@ -55,6 +55,9 @@ pub struct Node {
     pub token: Option<Digest>,
     /// Its lease.
     pub lease: Option<Lease>,
+    /// The hardware address that it last had a lease with, where that is not the described one.
+    #[serde(default)]
+    pub other_mac: Option<Mac>,
     /// Its hardware, as its agent last reported it.
     pub hardware: Option<Arc<Hardware>>,
     /// The stages of its last boots, oldest first.
@@ -283,10 +286,17 @@ impl Node {
             agent: AgentLink::default(),
             token: None,
             lease: None,
+            other_mac: None,
             hardware: None,
             marks: Vec::new(),
             last: Last::default(),
         }
+    }
+
+    /// Whether it has this hardware address: the described one, or the one that it was last seen with.
+    #[must_use]
+    pub fn has_mac(&self, mac: Mac) -> bool {
+        self.spec.mac == mac || self.other_mac == Some(mac)
     }
 
     /// What is wanted of a variable.

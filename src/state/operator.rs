@@ -111,6 +111,12 @@ fn describe_node(state: &mut State, at: UnixMs, id: NodeId, spec: &NodeSpec) {
     state.by_name.insert(spec.name.clone(), id);
     state.by_mac.insert(spec.mac, id);
     state.by_ip.insert(spec.ip, id);
+    for identity in spec.matching.identities() {
+        state.by_identity.insert(identity, id);
+    }
+    state.by_other_mac.remove(&spec.mac);
+    state.leases.forget_mac(spec.mac);
+    state.leases.release(spec.ip);
     state.unknown.remove(&spec.mac);
     state.change(id, |node| node.revision = node.revision.next());
     settle(state, at, id);
@@ -133,6 +139,14 @@ fn forget_names(state: &mut State, id: NodeId) {
     }
     if state.by_ip.get(&old.ip) == Some(&id) {
         state.by_ip.remove(&old.ip);
+    }
+    for identity in old.matching.identities() {
+        if state.by_identity.get(&identity) == Some(&id) {
+            state.by_identity.remove(&identity);
+        }
+    }
+    if let Some(mac) = state.nodes.get_mut(&id).and_then(|node| Arc::make_mut(node).other_mac.take()) {
+        state.by_other_mac.remove(&mac);
     }
 }
 

@@ -25,6 +25,7 @@ fn spec() -> NodeSpec {
         network: "boot".parse().unwrap(),
         mac: Mac([2, 0, 0, 0, 0, 1]),
         ip: Ipv4Addr::new(10, 0, 0, 1),
+        matching: Default::default(),
         cake: Some("c".parse().unwrap()),
         bmc: Some(BmcSpec {
             driver: BmcDriver::Ipmi,
@@ -60,7 +61,9 @@ fn samples() -> Vec<Fact> {
     let agent = |event| Fact::Agent(AgentFact { node: Some(node), peer: SocketAddr::from(([10, 0, 0, 1], 5)), event });
     let operator = |event| Fact::Operator(OperatorFact::from(event));
     let power = |event| Fact::Power(PowerFact { node, event });
-    let dhcp = |client, event| Fact::Dhcp(DhcpFact { mac: Mac([2, 0, 0, 0, 0, 1]), node: Some(node), client, event });
+    let dhcp = |client, event| {
+        Fact::Dhcp(DhcpFact { mac: Mac([2, 0, 0, 0, 0, 1]), node: Some(node), client, event, told: Default::default() })
+    };
     let file = |file, event| {
         let client = Ipv4Addr::new(10, 0, 0, 1).into();
         Fact::File(FileFact { client, node: Some(node), transport: Transport::Http, name: "x".into(), file, event })
@@ -77,11 +80,10 @@ fn samples() -> Vec<Fact> {
         Fact::Operator(OperatorFact { event: OperatorEvent::Released { node }, by: Some("root (socket)".into()) }),
         operator(OperatorEvent::NetworkDescribed {
             spec: NetworkSpec {
-                name: "boot".parse().unwrap(),
-                subnet: "10.0.0.0/24".parse::<Prefix>().unwrap(),
                 router: Some(ip),
                 dns: vec![ip],
                 lease_s: 3600,
+                ..NetworkSpec::new("boot".parse().unwrap(), "10.0.0.0/24".parse::<Prefix>().unwrap())
             },
         }),
         operator(OperatorEvent::CakeDescribed {
@@ -201,6 +203,7 @@ fn rom_dhcp() -> Fact {
         node: Some(id()),
         client: BootClient::PxeRom(Architecture::X86Bios),
         event: DhcpEvent::Leased { ip: Ipv4Addr::new(10, 0, 0, 1), lease_s: 60, file: None },
+        told: Default::default(),
     })
 }
 
@@ -361,6 +364,7 @@ fn unknown_machines_are_remembered_up_to_a_bound_and_forgotten_when_described() 
             node: None,
             client: BootClient::Other,
             event: DhcpEvent::Ignored { reason: DhcpRefusal::UnknownMachine },
+            told: Default::default(),
         })
     };
     let many: Vec<Fact> = (0..2_000).map(seen).collect();

@@ -51,6 +51,7 @@ pub fn described(number: u16, ip: Ipv4Addr) -> Fact {
         network: "boot".parse().unwrap(),
         mac: mac(number),
         ip,
+        matching: Default::default(),
         cake: None,
         bmc: None,
         labels: BTreeMap::new(),
@@ -67,11 +68,10 @@ pub fn described(number: u16, ip: Ipv4Addr) -> Fact {
 
 fn network() -> Fact {
     let spec = NetworkSpec {
-        name: "boot".parse().unwrap(),
-        subnet: "10.99.0.0/16".parse().unwrap(),
         router: Some(SERVER),
         dns: vec![Ipv4Addr::new(10, 99, 0, 2)],
         lease_s: 3600,
+        ..NetworkSpec::new("boot".parse().unwrap(), "10.99.0.0/16".parse().unwrap())
     };
     Fact::Operator(OperatorFact::from(OperatorEvent::NetworkDescribed { spec }))
 }

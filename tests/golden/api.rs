@@ -511,7 +511,7 @@ fn description(request: ApplyRequest) -> Description {
             }),
             ..Template::default()
         };
-        (NodeId(Uuid::from_u128(99)), NodeDescription { name, mac, ip, bmc, pool, own })
+        (NodeId(Uuid::from_u128(99)), NodeDescription { name, mac, ip, matching: Default::default(), bmc, pool, own })
     });
     Description {
         cluster: request.cluster,

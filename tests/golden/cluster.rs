@@ -67,6 +67,7 @@ pub fn spec(number: u8) -> NodeSpec {
         network: name("boot"),
         mac: mac(number),
         ip: ip(number),
+        matching: Default::default(),
         cake: Some(name("hello")),
         bmc: (number != 6).then(|| BmcSpec {
             driver: BmcDriver::Ipmi,
@@ -90,7 +91,7 @@ pub fn power(number: u8, event: PowerEvent) -> Fact {
 
 fn leased(number: u8, client: BootClient, file: &str) -> Fact {
     let event = DhcpEvent::Leased { ip: ip(number), lease_s: 3600, file: Some(file.to_owned()) };
-    Fact::Dhcp(DhcpFact { mac: mac(number), node: Some(id(number)), client, event })
+    Fact::Dhcp(DhcpFact { mac: mac(number), node: Some(id(number)), client, event, told: Default::default() })
 }
 
 pub fn sent(number: u8, transport: Transport, file: BootFile, path: &str, bytes: u64) -> Fact {
@@ -209,11 +210,9 @@ pub fn cluster() -> Cluster {
     let asked = |event| Fact::Operator(OperatorFact::from(event));
     cluster.at(0, vec![Fact::Appliance(ApplianceFact::Started { version: "0.1.0".into() })]);
     let network = NetworkSpec {
-        name: name("boot"),
-        subnet: "10.77.0.0/24".parse().unwrap(),
         router: Some(Ipv4Addr::new(10, 77, 0, 1)),
-        dns: vec![],
         lease_s: 3600,
+        ..NetworkSpec::new(name("boot"), "10.77.0.0/24".parse().unwrap())
     };
     let pin = ImagePin { name: name("hello"), digest: Digest::of(b"hello") };
     let mut described = vec![
@@ -232,6 +231,7 @@ pub fn cluster() -> Cluster {
         node: None,
         client: BootClient::PxeRom(Architecture::X86Bios),
         event: DhcpEvent::Ignored { reason: DhcpRefusal::UnknownMachine },
+        told: Default::default(),
     };
     cluster.at(30_000, vec![Fact::Dhcp(stranger)]);
     cluster.at(31_000, vec![]);

@@ -42,13 +42,7 @@ pub fn play(text: &str) -> Cluster {
         }
     }
     let mut cluster = Cluster::new(graph(&without, relay), policy);
-    let network = NetworkSpec {
-        name: name("boot"),
-        subnet: "10.77.0.0/24".parse().unwrap(),
-        router: None,
-        dns: vec![],
-        lease_s: 3600,
-    };
+    let network = NetworkSpec { lease_s: 3600, ..NetworkSpec::new(name("boot"), "10.77.0.0/24".parse().unwrap()) };
     let pin = |image: &String| ImagePin { name: name(image), digest: Digest::of(image.as_bytes()) };
     let cake = CakeSpec { name: name("hello"), images: images.iter().map(pin).collect() };
     let asked = |event| Fact::Operator(OperatorFact::from(event));
@@ -242,7 +236,7 @@ fn dhcp(number: u8, what: &str, client: &str) -> Fact {
         "elsewhere" => DhcpEvent::Ignored { reason: DhcpRefusal::OtherServer { server: [10, 77, 0, 254].into() } },
         other => panic!("{other}"),
     };
-    Fact::Dhcp(DhcpFact { mac: mac(number), node: Some(id(number)), client, event })
+    Fact::Dhcp(DhcpFact { mac: mac(number), node: Some(id(number)), client, event, told: Default::default() })
 }
 
 fn file_fact(number: u8, file: &str, end: &str) -> Fact {

@@ -200,17 +200,18 @@ impl Drop for Appliance {
 
 fn description(ip: Ipv4Addr) -> Vec<Fact> {
     let network = NetworkSpec {
-        name: "boot".parse().unwrap(),
-        subnet: format!("{}/24", Ipv4Addr::from(u32::from(ip) & 0xffff_ff00)).parse().unwrap(),
-        router: None,
-        dns: Vec::new(),
         lease_s: 600,
+        ..NetworkSpec::new(
+            "boot".parse().unwrap(),
+            format!("{}/24", Ipv4Addr::from(u32::from(ip) & 0xffff_ff00)).parse().unwrap(),
+        )
     };
     let node = NodeSpec {
         name: "n1".parse().unwrap(),
         network: network.name.clone(),
         mac: MAC,
         ip,
+        matching: Default::default(),
         cake: None,
         bmc: None,
         labels: BTreeMap::new(),

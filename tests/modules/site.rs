@@ -134,19 +134,15 @@ impl Site {
     /// One node that runs and is to do no more than that: nothing is left for the built-in modules to do.
     fn describe(&self, bmc: SocketAddr, vault: &Vault) {
         let asked = |event| Fact::Operator(OperatorFact::from(event));
-        let network = NetworkSpec {
-            name: "boot".parse().unwrap(),
-            subnet: "10.0.0.0/24".parse().unwrap(),
-            router: None,
-            dns: vec![],
-            lease_s: 3600,
-        };
+        let network =
+            NetworkSpec { lease_s: 3600, ..NetworkSpec::new("boot".parse().unwrap(), "10.0.0.0/24".parse().unwrap()) };
         let password = vault.seal(PASSWORD).unwrap();
         let spec = NodeSpec {
             name: "n7".parse().unwrap(),
             network: "boot".parse().unwrap(),
             mac: Mac([2, 0, 0, 0, 0, 7]),
             ip: Ipv4Addr::new(10, 0, 0, 7),
+            matching: Default::default(),
             cake: None,
             bmc: Some(BmcSpec { driver: BmcDriver::Ipmi, address: bmc, user: "admin".into(), password }),
             labels: Default::default(),

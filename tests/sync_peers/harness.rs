@@ -127,6 +127,7 @@ impl Appliance {
             network: name("boot"),
             mac: format!("52:54:00:00:00:{n:02x}").parse().unwrap(),
             ip: Ipv4Addr::new(10, 77, 0, n),
+            matching: Default::default(),
             cake: Some(cake),
             bmc: None,
             labels: BTreeMap::new(),

@@ -77,6 +77,19 @@ pub enum IpxeOption {
     Absent,
 }
 
+/// The parts of the relay's information that are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RelayPart {
+    /// The port that the client is at (RFC 3046 §3.1).
+    CircuitId = 1,
+    /// The relay or the switch itself (RFC 3046 §3.2).
+    RemoteId = 2,
+    /// An address of the client's subnet (RFC 3527).
+    LinkSelection = 5,
+    /// The address that the client is to take for the server's (RFC 5107).
+    ServerIdOverride = 11,
+}
+
 /// A client's message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
@@ -114,6 +127,10 @@ pub struct Request {
     pub architectures: Vec<u16>,
     /// Option 97, as sent: type 0 and 16 octets.
     pub machine_id: Option<Vec<u8>>,
+    /// Option 12, the name that it gives itself.
+    pub hostname: Option<Vec<u8>>,
+    /// Option 118, an address of the subnet that it wants an address in (RFC 3011).
+    pub subnet_selection: Option<Ipv4Addr>,
     /// Option 82, as the relay sent it.
     pub relay_information: Option<Vec<u8>>,
     /// Option 175.
@@ -127,6 +144,34 @@ impl Request {
     #[must_use]
     pub fn wants(&self, code: OptionCode) -> bool {
         self.wanted.as_ref().is_none_or(|wanted| wanted.contains(&u8::from(code)))
+    }
+
+    /// A part of the relay's information (RFC 3046 §2.0); the first of several with one number.
+    #[must_use]
+    pub fn relay_part(&self, part: RelayPart) -> Option<&[u8]> {
+        let mut rest = self.relay_information.as_deref()?;
+        while let Some(([code, length], tail)) = rest.split_first_chunk::<2>() {
+            let (data, after) = tail.split_at_checked(usize::from(*length))?;
+            if *code == part as u8 {
+                return Some(data);
+            }
+            rest = after;
+        }
+        None
+    }
+
+    /// A part of the relay's information that is an address.
+    #[must_use]
+    pub fn relay_address(&self, part: RelayPart) -> Option<Ipv4Addr> {
+        let octets: [u8; 4] = self.relay_part(part)?.try_into().ok()?;
+        specified(Ipv4Addr::from(octets))
+    }
+
+    /// An address of the subnet that the client is in, as far as somebody names one: what its relay says of the link stands
+    /// before what it says itself, and that before where its relay is (RFC 3527 §3, RFC 3011 §2).
+    #[must_use]
+    pub fn link_address(&self) -> Option<Ipv4Addr> {
+        self.relay_address(RelayPart::LinkSelection).or(self.subnet_selection).or(self.relay)
     }
 }
 
@@ -219,6 +264,8 @@ pub fn decode(bytes: &[u8]) -> Result<Request, DecodeError> {
         user_classes: options.bytes(OptionCode::UserClass, 1).map(user_classes).unwrap_or_default(),
         architectures: options.u16s(OptionCode::ClientSystemArchitecture),
         machine_id: options.machine_id(),
+        hostname: options.bytes(OptionCode::Hostname, 1),
+        subnet_selection: options.address(OptionCode::SubnetSelection).and_then(specified),
         relay_information: options.bytes(OptionCode::RelayAgentInformation, 2),
         ipxe: if options.has(OptionCode::from(IPXE_ENCAPSULATED)) { IpxeOption::Present } else { IpxeOption::Absent },
         problems: options.into_problems(),

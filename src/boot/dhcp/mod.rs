@@ -13,12 +13,13 @@
 //!   which paces a rack that boots at once.
 //! - When [`Bound::run`] returns, every lease on its way has been answered or given up.
 //!
-//! Deliberately absent: addresses for machines that are no node; a check whether an address is in use; DHCPv6. DHCP has
+//! Deliberately absent: a check whether an address is in use; DHCPv6. DHCP has
 //! no authentication, so nothing secret is told.
 
 pub mod codec;
 pub mod facts;
 mod frame;
+pub mod ledger;
 mod quiet;
 pub mod reply;
 mod socket;
@@ -27,21 +28,22 @@ pub use super::answer::Services;
 pub use reply::Link;
 
 use codec::{Request, Xid};
+use ledger::Ledger;
 use quiet::{Quiet, Verdict};
 use reply::{Answer, Durability, Reply};
 use socket::LinkSocket;
 use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use thiserror::Error;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::fact::{DhcpEvent, DhcpRefusal, Fact};
-use crate::model::Mac;
 use crate::model::limits::{NODES_MAX, UNKNOWN_MACHINES_MAX};
+use crate::model::{Mac, UnixMs};
 use crate::port::{FactSender, StateReader, SubmitError};
 
 /// Leases of one interface that wait for the journal. A request beyond it gets no answer; the client asks again.
@@ -138,9 +140,10 @@ impl Bound {
 
     /// Serves until `shutdown`.
     pub async fn run(self, facts: FactSender, state: StateReader, services: Services, shutdown: CancellationToken) {
+        let ledger = Arc::new(Mutex::new(Ledger::default()));
         let mut serving = JoinSet::new();
         for socket in self.sockets {
-            let desk = Desk::new(Arc::new(socket), facts.clone(), state.clone(), services);
+            let desk = Desk::new(Arc::new(socket), facts.clone(), state.clone(), services, Arc::clone(&ledger));
             serving.spawn(desk.serve(shutdown.clone()));
         }
         while let Some(ended) = serving.join_next().await {
@@ -157,6 +160,8 @@ struct Desk {
     facts: FactSender,
     state: StateReader,
     services: Services,
+    /// One for all interfaces: a network may be served on several.
+    ledger: Arc<Mutex<Ledger>>,
     /// Leases that wait for the journal. A repeated request gets the answer to the first.
     in_flight: HashSet<(Mac, Xid)>,
     leases: JoinSet<(Mac, Xid)>,
@@ -168,12 +173,19 @@ struct Desk {
 }
 
 impl Desk {
-    fn new(socket: Arc<LinkSocket>, facts: FactSender, state: StateReader, services: Services) -> Self {
+    fn new(
+        socket: Arc<LinkSocket>,
+        facts: FactSender,
+        state: StateReader,
+        services: Services,
+        ledger: Arc<Mutex<Ledger>>,
+    ) -> Self {
         Desk {
             socket,
             facts,
             state,
             services,
+            ledger,
             in_flight: HashSet::new(),
             leases: JoinSet::new(),
             quiet_nodes: Quiet::new(NODES_MAX),
@@ -218,7 +230,12 @@ impl Desk {
         for problem in &request.problems {
             self.say(facts::malformed(request.mac.to_string(), problem));
         }
-        let reply = reply::reply(&self.state.now(), &request, self.socket.link(), &self.services);
+        let reply = {
+            let state = self.state.now();
+            let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+            let (link, services, now) = (self.socket.link(), &self.services, now_ms());
+            reply::reply(reply::Desk { state: &state, ledger: &mut ledger, link, services, now }, &request)
+        };
         let Reply { answer, facts, durability } = reply;
         match durability {
             Durability::BestEffort => {
@@ -253,7 +270,7 @@ impl Desk {
                 }
                 Err(SubmitError::NotDurable { detail }) => {
                     tracing::error!(mac = %request.mac, detail, "a DHCP lease could not be stored, so it is not given");
-                    sender.offer(facts::exchange(&request, node, refused(detail)));
+                    sender.offer(facts::exchange(&request, node, refused(detail), facts::told_by(&request)));
                 }
                 Err(error @ SubmitError::Stopped) => {
                     tracing::info!(mac = %request.mac, %error, "a DHCP lease was not given");
@@ -297,6 +314,12 @@ impl Desk {
             );
         }
     }
+}
+
+/// The time, in milliseconds since 1970.
+fn now_ms() -> UnixMs {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMs(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Sends an answer. One that cannot be sent is like one that is lost on its way: the client asks again.

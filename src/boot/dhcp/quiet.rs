@@ -111,7 +111,13 @@ mod tests {
 
     fn ignored(last: u8) -> Fact {
         let event = DhcpEvent::Ignored { reason: DhcpRefusal::UnknownMachine };
-        Fact::Dhcp(DhcpFact { mac: Mac([2, 0, 0, 0, 0, last]), node: None, client: BootClient::Other, event })
+        Fact::Dhcp(DhcpFact {
+            mac: Mac([2, 0, 0, 0, 0, last]),
+            node: None,
+            client: BootClient::Other,
+            event,
+            told: Default::default(),
+        })
     }
 
     #[test]
@@ -128,7 +134,13 @@ mod tests {
         let (mut quiet, start) = (Quiet::new(8), Instant::now());
         let offer = |file: &str| {
             let event = DhcpEvent::Offered { ip: Ipv4Addr::LOCALHOST, file: Some(file.to_owned()) };
-            Fact::Dhcp(DhcpFact { mac: Mac([2; 6]), node: None, client: BootClient::Other, event })
+            Fact::Dhcp(DhcpFact {
+                mac: Mac([2; 6]),
+                node: None,
+                client: BootClient::Other,
+                event,
+                told: Default::default(),
+            })
         };
         assert_eq!(quiet.judge(&offer("undionly.kpxe"), start), Verdict::Say);
         assert_eq!(quiet.judge(&offer("undionly.kpxe"), start), Verdict::Repeated);

@@ -3,22 +3,26 @@
 //! Purpose: [`reply`]. Specification: RFC 2131 §4.1 (destinations), §4.3 (server behaviour), table 3 (fields); RFC 3046 (relays),
 //! RFC 6842 (the client's id is returned), RFC 4578 (the machine's id is returned), PXE 2.1 §2.2.
 //!
-//! Invariants: a node has one address, the described one, and no other is ever offered or acknowledged. Only a machine
-//! that is a node is told NAK, since other servers may serve the others. An ACK of an address always comes with
-//! [`Durability::BeforeAnswer`]. No answer goes to an address that the packet alone names: it is the node's own, its
-//! hardware's, everybody's, or a relay inside the node's network.
+//! Invariants: a node has one address, the described one, and no other is ever offered or acknowledged. A machine that is no
+//! node has one of a discovery range, or none. An ACK of an address always comes with [`Durability::BeforeAnswer`]. No answer
+//! goes to an address that the packet alone names: it is the machine's own, its hardware's, everybody's, or a relay that serves
+//! the network.
 //!
-//! Deliberately absent: leases that end. An address is fixed for as long as the node is described, so no time is read
-//! here; and no address is probed before it is offered.
+//! Deliberately absent: a clock; time is given. Which free address is taken is the ledger's to say.
+
+mod place;
+mod stranger;
 
 use dhcproto::v4::{DhcpOption, OptionCode};
 use std::net::Ipv4Addr;
 
+use self::place::Place;
 use super::codec::{Delivery, IPXE_ENCAPSULATED, Request, RequestKind, Response, ResponseKind, raw};
-use super::facts::{client_of, exchange};
-use crate::boot::answer::{BootAnswer, Services, answer};
-use crate::fact::{DhcpEvent, DhcpRefusal, Fact};
-use crate::model::{Mac, NetworkSpec};
+use super::facts::{client_of, exchange, told_by};
+use super::ledger::Ledger;
+use crate::boot::answer::{Asker, BootAnswer, Services, answer};
+use crate::fact::{DhcpEvent, DhcpRefusal, Fact, Told};
+use crate::model::{Mac, NetworkSpec, UnixMs};
 use crate::state::{Node, State};
 
 /// The shortest lease that is given to a client that asks for a shorter one, in seconds.
@@ -97,55 +101,100 @@ impl Reply {
     }
 }
 
-/// A message that was matched with its node.
-struct Known<'a> {
+/// What is asked, of whom, and when.
+#[derive(Debug)]
+pub struct Desk<'a> {
+    /// Everything that is known.
+    pub state: &'a State,
+    /// Which addresses are free.
+    pub ledger: &'a mut Ledger,
+    /// Where the message came in.
+    pub link: &'a Link,
+    /// Where the boot services are.
+    pub services: &'a Services,
+    /// The time.
+    pub now: UnixMs,
+}
+
+/// A machine in its network.
+struct Client<'a> {
     request: &'a Request,
-    node: &'a Node,
+    /// The node that it is, if it is one.
+    node: Option<&'a Node>,
     network: &'a NetworkSpec,
     link: &'a Link,
     /// The appliance's address as the client sees it.
     server_id: Ipv4Addr,
     services: Services,
+    told: Told,
 }
 
-/// What follows from `request`, which came in on `link`.
+/// What follows from `request`.
 #[must_use]
-pub fn reply(state: &State, request: &Request, link: &Link, services: &Services) -> Reply {
-    let ignored = |node, reason| Reply::silent(exchange(request, node, DhcpEvent::Ignored { reason }));
-    let Some(node) = state.node_with_mac(request.mac) else { return ignored(None, DhcpRefusal::UnknownMachine) };
-    let here = state.network_of(node).and_then(|network| Some((network, server_id(network, request, link)?)));
-    let Some((network, server_id)) = here else {
-        return ignored(Some(node.id), DhcpRefusal::WrongNetwork { network: node.spec.network.clone() });
+pub fn reply(desk: Desk<'_>, request: &Request) -> Reply {
+    let told = told_by(request);
+    let node = desk.state.node_of_machine(request.mac, &told).map(AsRef::as_ref);
+    let place = match node {
+        Some(node) => place::of_node(desk.state, node, request, desk.link),
+        None => place::of_machine(desk.state, request, desk.link),
     };
-    let services = services.seen_at(server_id);
-    let known = Known { request, node, network, link, server_id, services };
-    match request.kind {
-        RequestKind::Discover => known.discover(),
-        RequestKind::Request => known.request(),
-        RequestKind::Inform => known.inform(),
-        RequestKind::Decline => known.told(|ip| DhcpEvent::Declined { ip }),
-        RequestKind::Release => known.told(|ip| DhcpEvent::Released { ip }),
+    let Some(Place { network, server_id }) = place else {
+        let reason = match node {
+            Some(node) => DhcpRefusal::WrongNetwork { network: node.spec.network.clone() },
+            None => DhcpRefusal::UnknownMachine,
+        };
+        return Reply::silent(exchange(request, node.map(|n| n.id), DhcpEvent::Ignored { reason }, told));
+    };
+    let told = Told { network: Some(network.name.clone()), ..told };
+    let services = desk.services.seen_at(server_id);
+    let client = Client { request, node, network, link: desk.link, server_id, services, told };
+    match node {
+        Some(node) => client.asks(Own::Is(node.spec.ip)),
+        None => {
+            let own = stranger::address_of(&client, desk.state, desk.ledger, desk.now);
+            client.asks(own)
+        }
     }
 }
 
-/// The appliance's address for a client of `network`, if that network is where the message came from: its link's, or
-/// behind its relay.
-fn server_id(network: &NetworkSpec, request: &Request, link: &Link) -> Option<Ipv4Addr> {
-    let inside = link.addresses.iter().copied().find(|address| network.subnet.contains(*address));
-    match request.relay {
-        None => inside,
-        Some(relay) if network.subnet.is_host(relay) => inside.or(link.addresses.first().copied()),
-        Some(_) => None,
-    }
+/// What is known of the client's own address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Own {
+    /// It is this.
+    Is(Ipv4Addr),
+    /// It has none, for this reason.
+    None(DhcpRefusal),
+    /// It has none here, and another server may have given it one.
+    Unheard,
 }
 
-impl Known<'_> {
-    fn own(&self) -> Ipv4Addr {
-        self.node.spec.ip
+impl Client<'_> {
+    fn asks(&self, own: Own) -> Reply {
+        let own = match own {
+            Own::Is(ip) => ip,
+            Own::None(reason) => return self.ignored(reason),
+            Own::Unheard => return self.unheard(),
+        };
+        match self.request.kind {
+            RequestKind::Discover => self.discover(own),
+            RequestKind::Request => self.request(own),
+            RequestKind::Inform => self.inform(own),
+            RequestKind::Decline => self.told(own, |ip| DhcpEvent::Declined { ip }),
+            RequestKind::Release => self.told(own, |ip| DhcpEvent::Released { ip }),
+        }
+    }
+
+    /// A client that wants an address on which is not known here.
+    fn unheard(&self) -> Reply {
+        let Request { server_id, requested_ip, client_ip, .. } = *self.request;
+        match server_id.filter(|server| !self.is_ours(*server)) {
+            Some(server) => self.ignored(DhcpRefusal::OtherServer { server }),
+            None => self.refuse(DhcpRefusal::NotLeased { asked: requested_ip.or(client_ip) }),
+        }
     }
 
     fn fact(&self, event: DhcpEvent) -> Fact {
-        exchange(self.request, Some(self.node.id), event)
+        exchange(self.request, self.node.map(|node| node.id), event, self.told.clone())
     }
 
     fn ignored(&self, reason: DhcpRefusal) -> Reply {
@@ -153,27 +202,28 @@ impl Known<'_> {
     }
 
     fn boot(&self) -> BootAnswer {
-        answer(&self.node.spec, client_of(self.request), &self.services)
+        let asker = Asker { mac: self.request.mac, node: self.node.map(|node| node.spec.as_ref()) };
+        answer(asker, client_of(self.request), &self.services)
     }
 
-    fn discover(&self) -> Reply {
+    fn discover(&self, own: Ipv4Addr) -> Reply {
         let boot = self.boot();
         if let BootAnswer::NoProgram(_) = boot {
             return self.ignored(DhcpRefusal::NoLoader);
         }
         let file = boot.file().map(str::to_owned);
-        let message = self.leasing(ResponseKind::Offer, &boot);
-        let destination = self.destination();
+        let message = self.leasing(ResponseKind::Offer, own, &boot);
+        let destination = self.destination(own);
         Reply {
             answer: Some(Answer { message, destination }),
-            facts: vec![self.fact(DhcpEvent::Offered { ip: self.own(), file })],
+            facts: vec![self.fact(DhcpEvent::Offered { ip: own, file })],
             durability: Durability::BestEffort,
         }
     }
 
     /// RFC 2131 §4.3.2. Whether a client selects, reboots, renews or rebinds shows in which of these three are set; a
-    /// node's address is fixed, so what differs is only where the wanted address stands and whom the client means.
-    fn request(&self) -> Reply {
+    /// machine has one address at a time, so what differs is only where the wanted address stands and whom the client means.
+    fn request(&self, own: Ipv4Addr) -> Reply {
         let Request { server_id, requested_ip, client_ip, .. } = *self.request;
         if let Some(server) = server_id.filter(|server| !self.is_ours(*server)) {
             return self.ignored(DhcpRefusal::OtherServer { server });
@@ -185,9 +235,9 @@ impl Known<'_> {
             (None, Some(_)) => client_ip,
         };
         match asked {
-            Some(asked) if asked == self.own() => self.acknowledge(),
-            None if server_id.is_none() => self.ignored(DhcpRefusal::WrongAddress { asked: None, own: self.own() }),
-            asked => self.refuse(DhcpRefusal::WrongAddress { asked, own: self.own() }),
+            Some(asked) if asked == own => self.acknowledge(own),
+            None if server_id.is_none() => self.ignored(DhcpRefusal::WrongAddress { asked: None, own }),
+            asked => self.refuse(DhcpRefusal::WrongAddress { asked, own }),
         }
     }
 
@@ -195,16 +245,16 @@ impl Known<'_> {
         server == self.server_id || self.link.addresses.contains(&server)
     }
 
-    fn acknowledge(&self) -> Reply {
+    fn acknowledge(&self, own: Ipv4Addr) -> Reply {
         let boot = self.boot();
         if let BootAnswer::NoProgram(_) = boot {
             return self.ignored(DhcpRefusal::NoLoader);
         }
-        let event = DhcpEvent::Leased { ip: self.own(), lease_s: self.lease_s(), file: boot.file().map(str::to_owned) };
-        let mut message = self.leasing(ResponseKind::Ack, &boot);
-        message.client_ip = self.request.client_ip.filter(|ip| *ip == self.own());
+        let event = DhcpEvent::Leased { ip: own, lease_s: self.lease_s(), file: boot.file().map(str::to_owned) };
+        let mut message = self.leasing(ResponseKind::Ack, own, &boot);
+        message.client_ip = self.request.client_ip.filter(|ip| *ip == own);
         Reply {
-            answer: Some(Answer { message, destination: self.destination() }),
+            answer: Some(Answer { message, destination: self.destination(own) }),
             facts: vec![self.fact(event)],
             durability: Durability::BeforeAnswer,
         }
@@ -230,8 +280,7 @@ impl Known<'_> {
     }
 
     /// RFC 2131 §4.3.5: parameters, but no address and no lease.
-    fn inform(&self) -> Reply {
-        let own = self.own();
+    fn inform(&self, own: Ipv4Addr) -> Reply {
         if self.request.client_ip != Some(own) {
             return self.ignored(DhcpRefusal::WrongAddress { asked: self.request.client_ip, own });
         }
@@ -245,21 +294,22 @@ impl Known<'_> {
         }
     }
 
-    /// DECLINE and RELEASE have no answer. The address stays the node's: it is described so.
-    fn told(&self, event: impl FnOnce(Ipv4Addr) -> DhcpEvent) -> Reply {
+    /// DECLINE and RELEASE have no answer. A node's address stays the node's: it is described so.
+    fn told(&self, own: Ipv4Addr, event: impl FnOnce(Ipv4Addr) -> DhcpEvent) -> Reply {
         let Request { server_id, requested_ip, client_ip, .. } = *self.request;
         match server_id.filter(|server| !self.is_ours(*server)) {
             Some(server) => self.ignored(DhcpRefusal::OtherServer { server }),
             None => match requested_ip.or(client_ip) {
-                Some(ip) if ip == self.own() => Reply::silent(self.fact(event(ip))),
-                asked => self.ignored(DhcpRefusal::WrongAddress { asked, own: self.own() }),
+                Some(ip) if ip == own => {
+                    Reply { answer: None, facts: vec![self.fact(event(ip))], durability: Durability::BeforeAnswer }
+                }
+                asked => self.ignored(DhcpRefusal::WrongAddress { asked, own }),
             },
         }
     }
 
     /// RFC 2131 §4.1.
-    fn destination(&self) -> Destination {
-        let ip = self.own();
+    fn destination(&self, ip: Ipv4Addr) -> Destination {
         match (self.request.relay, self.request.client_ip, self.request.delivery) {
             (Some(relay), ..) => Destination::Relay { ip: relay },
             (None, Some(client), _) if client == ip => Destination::UnicastTo { ip },
@@ -273,9 +323,9 @@ impl Known<'_> {
         self.request.lease_s.map_or(most, |asked| asked.max(LEASE_MIN_S).min(most))
     }
 
-    fn leasing(&self, kind: ResponseKind, boot: &BootAnswer) -> Response {
+    fn leasing(&self, kind: ResponseKind, own: Ipv4Addr, boot: &BootAnswer) -> Response {
         let mut message = Response::to(self.request, kind, self.server_id);
-        message.your_ip = Some(self.own());
+        message.your_ip = Some(own);
         let lease_s = self.lease_s();
         message.options.extend([
             DhcpOption::AddressLeaseTime(lease_s),
@@ -300,8 +350,8 @@ impl Known<'_> {
         if !dns.is_empty() && wants(OptionCode::DomainNameServer) {
             message.options.push(DhcpOption::DomainNameServer(dns.clone()));
         }
-        if wants(OptionCode::Hostname) {
-            message.options.push(DhcpOption::Hostname(self.node.spec.name.to_string()));
+        if let Some(node) = self.node.filter(|_| wants(OptionCode::Hostname)) {
+            message.options.push(DhcpOption::Hostname(node.spec.name.to_string()));
         }
         if wants(OptionCode::BroadcastAddr) {
             message.options.push(DhcpOption::BroadcastAddr(subnet.broadcast()));

@@ -91,7 +91,7 @@ pub fn malformed(sender: IpAddr, reason: String) -> Fact {
 #[must_use]
 pub fn node_of(state: &State, client: IpAddr, mac: Option<Mac>) -> Option<NodeId> {
     let at = node_at(state, client)?;
-    mac.is_none_or(|mac| at.spec.mac == mac).then_some(at.id)
+    mac.is_none_or(|mac| at.has_mac(mac)).then_some(at.id)
 }
 
 /// What an answer with a body tells when it has been sent.

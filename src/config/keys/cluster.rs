@@ -74,9 +74,44 @@ pub const ROUTER: Key = key("router", Kind::Ip, Else("none"), "the default route
 pub const DNS: Key = key("dns", Kind::Ips, Else("none"), "name servers told to machines");
 pub const LEASE_S: Key =
     key("lease_s", Kind::Number { min: 60, max: 31_536_000 }, Number(3_600), "how long a lease is valid, in seconds");
+pub const RANGE: Key =
+    key("range", Kind::Tables(&RANGE_SECTION), Else("none"), "addresses that are given to machines as they come");
+pub const FROM: Key = key("from", Kind::Ip, Required, "the first address");
+pub const TO: Key = key("to", Kind::Ip, Required, "the last address");
+/// Which machines a range is for.
+pub const RANGE_USES: &[&str] = &["discovery", "nodes"];
+pub const FOR: Key = key(
+    "for",
+    Kind::Choice(RANGE_USES),
+    super::Fallback::Text("discovery"),
+    "discovery: machines that are no node; nodes: nodes that are described without `ip`",
+);
 pub const CAKE_NAME: Key = key("name", Kind::Name, Required, "the cake's name");
 pub const CAKE_IMAGES: Key =
     key("images", Kind::Names, Required, "its images by name, in the order in which they are started");
+
+pub const MATCH: Key = key(
+    "match",
+    Kind::Table(&MATCH_SECTION),
+    Else("they are known by `mac` alone"),
+    "by what else they are known; a machine with one of these is the node, whatever its hardware address is",
+);
+pub const UUID: Key =
+    key("uuid", Kind::TextOrTexts, Else("none"), "UUIDs of their mainboards, as their firmware tells them (option 97)");
+pub const CLIENT_ID: Key = key(
+    "client_id",
+    Kind::TextOrTexts,
+    Else("none"),
+    "DHCP client identifiers (option 61), as text or as 0x and hexadecimal digits",
+);
+pub const CIRCUIT_ID: Key = key(
+    "circuit_id",
+    Kind::Pattern("\"ge-0/0/[1-3]\""),
+    Else("none"),
+    "switch ports, as the relay names them (option 82, sub-option 1)",
+);
+pub const REMOTE_ID: Key =
+    key("remote_id", Kind::TextOrTexts, Else("none"), "switches, as they name themselves (option 82, sub-option 2)");
 
 pub const POOL_NAME: Key = key("name", Kind::Name, Required, "the pool's name");
 pub const NAMES: Key = key("names", Kind::NodeSet, Required, "the nodes; `name` means the same");
@@ -137,7 +172,8 @@ static VARIABLE_SECTION: Section = Section {
 static KNOWN_WHILE_SECTION: Section =
     Section { title: "[extension.variable.known_while]", prefix: "known_while", keys: &[OTHER, ANY_OF] };
 static NETWORK_SECTION: Section =
-    Section { title: "[[network]]", prefix: "network", keys: &[NETWORK_NAME, SUBNET, ROUTER, DNS, LEASE_S] };
+    Section { title: "[[network]]", prefix: "network", keys: &[NETWORK_NAME, SUBNET, ROUTER, DNS, LEASE_S, RANGE] };
+static RANGE_SECTION: Section = Section { title: "[[network.range]]", prefix: "range", keys: &[FROM, TO, FOR] };
 static CAKE_SECTION: Section = Section { title: "[[cake]]", prefix: "cake", keys: &[CAKE_NAME, CAKE_IMAGES] };
 static DEFAULTS_SECTION: Section = Section {
     title: "[defaults]",
@@ -152,8 +188,25 @@ static POOL_SECTION: Section = Section {
 static NODE_SECTION: Section = Section {
     title: "[[node]]",
     prefix: "node",
-    keys: &[NAMES, NAME, NODE_POOL, NODE_NETWORK, MAC, IP, NODE_CAKE, ARCH, PLATFORM, PARENTS, LABELS, VALUES_SET, BMC],
+    keys: &[
+        NAMES,
+        NAME,
+        NODE_POOL,
+        NODE_NETWORK,
+        MAC,
+        IP,
+        MATCH,
+        NODE_CAKE,
+        ARCH,
+        PLATFORM,
+        PARENTS,
+        LABELS,
+        VALUES_SET,
+        BMC,
+    ],
 };
+static MATCH_SECTION: Section =
+    Section { title: "[node.match]", prefix: "match", keys: &[UUID, CLIENT_ID, CIRCUIT_ID, REMOTE_ID] };
 static BMC_SECTION: Section = Section { title: "[node.bmc]", prefix: "bmc", keys: &[DRIVER, ADDRESS, USER, PASSWORD] };
 static DEFAULTS_BMC_SECTION: Section =
     Section { title: "[defaults.bmc]", prefix: "bmc", keys: &[DRIVER, USER, PASSWORD] };

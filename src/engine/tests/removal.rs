@@ -28,7 +28,7 @@ fn late(world: &World, step: StepName, generation: Generation) -> Vec<Fact> {
         power(PowerEvent::Accepted { order: PowerOrder::Off }),
         power(PowerEvent::Status { power: PowerState::Off }),
         power(PowerEvent::Status { power: PowerState::On }),
-        Fact::Dhcp(DhcpFact { mac, node: Some(id(1)), client: BootClient::Other, event }),
+        Fact::Dhcp(DhcpFact { mac, node: Some(id(1)), client: BootClient::Other, event, told: Default::default() }),
         agent(id(1), AgentEvent::Joined { certificate: Digest::of(b"late") }),
         agent(id(1), AgentEvent::Connected { session: 99 }),
         world.report(id(1), vec![("run", "sync"), ("image.hello.state", "active")]),

@@ -79,13 +79,7 @@ impl World {
         world.feed(vec![
             Fact::Appliance(ApplianceFact::Started { version: "test".into() }),
             operator(OperatorEvent::NetworkDescribed {
-                spec: NetworkSpec {
-                    name: name("boot"),
-                    subnet: "10.0.0.0/24".parse().unwrap(),
-                    router: None,
-                    dns: vec![],
-                    lease_s: 3600,
-                },
+                spec: NetworkSpec { lease_s: 3600, ..NetworkSpec::new(name("boot"), "10.0.0.0/24".parse().unwrap()) },
             }),
             operator(OperatorEvent::CakeDescribed {
                 spec: CakeSpec { name: name("c"), images: vec![ImagePin { name: name("hello"), digest }] },
@@ -117,6 +111,7 @@ impl World {
             network: name("boot"),
             mac: Mac([2, 0, 0, 0, 0, last]),
             ip: Ipv4Addr::new(10, 0, 0, last),
+            matching: Default::default(),
             cake: Some(name("c")),
             bmc: Some(BmcSpec {
                 driver: BmcDriver::Ipmi,
@@ -256,7 +251,7 @@ impl World {
         let mac = Mac([2, 0, 0, 0, 0, id.0.as_bytes()[15]]);
         let lease = |client| {
             let event = DhcpEvent::Leased { ip: Ipv4Addr::LOCALHOST, lease_s: 3600, file: None };
-            Fact::Dhcp(DhcpFact { mac, node: Some(id), client, event })
+            Fact::Dhcp(DhcpFact { mac, node: Some(id), client, event, told: Default::default() })
         };
         let sent = |file| {
             Fact::File(FileFact {

@@ -49,11 +49,8 @@ fn fact(seq: u64) -> Fact {
         1 => Fact::Appliance(ApplianceFact::Started { version: "test".into() }),
         2 => operator(OperatorEvent::NetworkDescribed {
             spec: NetworkSpec {
-                name: "boot".parse().unwrap(),
-                subnet: "10.0.0.0/24".parse().unwrap(),
-                router: None,
-                dns: vec![],
                 lease_s: 60,
+                ..NetworkSpec::new("boot".parse().unwrap(), "10.0.0.0/24".parse().unwrap())
             },
         }),
         3..=5 => operator(OperatorEvent::NodeDescribed { node: id, spec: Box::new(spec(seq % 3)) }),
@@ -96,6 +93,7 @@ fn spec(number: u64) -> NodeSpec {
         network: "boot".parse().unwrap(),
         mac: Mac([2, 0, 0, 0, 0, last]),
         ip: Ipv4Addr::new(10, 0, 0, last),
+        matching: Default::default(),
         cake: None,
         bmc: Some(BmcSpec {
             driver: BmcDriver::Ipmi,

@@ -8,7 +8,8 @@ use super::{ApplyError, Described, Description, Unnamed};
 use crate::model::limits::{IMAGES_PER_CAKE_MAX, NODES_MAX, POOLS_MAX, VARIABLES_PER_NODE_MAX};
 use crate::model::schema::{Origin, Setting};
 use crate::model::{
-    Extension, Mac, Name, NetworkSpec, NodeId, NodeSet, NodeSpec, PoolSpec, Schema, Template, Value, VarError, VarPath,
+    Extension, Identity, Mac, Name, NetworkSpec, NodeId, NodeSet, NodeSpec, PoolSpec, Schema, Template, Value,
+    VarError, VarPath,
 };
 use crate::state::State;
 
@@ -199,6 +200,9 @@ impl After<'_> {
         if let Some(cake) = description.cakes.iter().find(|cake| cake.images.len() > IMAGES_PER_CAKE_MAX) {
             return Err(ApplyError::TooManyImages { cake: cake.name.clone(), images: cake.images.len() });
         }
+        for network in &description.networks {
+            network.check()?;
+        }
         self.check_used()?;
         let names: BTreeSet<&Name> = self.all_nodes().map(|spec| &spec.name).collect();
         for (of, template) in self.templates() {
@@ -321,6 +325,7 @@ impl After<'_> {
 fn check_unshared<'a>(nodes: impl Iterator<Item = &'a NodeSpec>) -> Result<(), ApplyError> {
     let mut macs: BTreeMap<Mac, &Name> = BTreeMap::new();
     let mut ips: BTreeMap<Ipv4Addr, &Name> = BTreeMap::new();
+    let mut identities: BTreeMap<Identity, &Name> = BTreeMap::new();
     for spec in nodes {
         let shared = |first: &Name, what, value: String| ApplyError::Shared {
             first: first.clone(),
@@ -333,6 +338,11 @@ fn check_unshared<'a>(nodes: impl Iterator<Item = &'a NodeSpec>) -> Result<(), A
         }
         if let Some(first) = ips.insert(spec.ip, &spec.name) {
             return Err(shared(first, "address", spec.ip.to_string()));
+        }
+        for identity in spec.matching.identities() {
+            if let Some(first) = identities.insert(identity.clone(), &spec.name) {
+                return Err(shared(first, "match", identity.to_string()));
+            }
         }
     }
     Ok(())

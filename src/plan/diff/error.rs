@@ -8,7 +8,7 @@ use super::super::resolve::Unsaid;
 use super::Described;
 use crate::model::limits::{IMAGES_PER_CAKE_MAX, NODES_MAX, POOLS_MAX, VARIABLES_PER_NODE_MAX};
 use crate::model::schema::ExtensionError;
-use crate::model::{Name, VarError, VarPath};
+use crate::model::{Name, NetworkError, VarError, VarPath};
 
 /// Why a description cannot be applied.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -41,6 +41,9 @@ pub enum ApplyError {
         /// How many there are.
         nodes: usize,
     },
+    /// A network that cannot be.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     /// Two things of a kind with one name.
     #[error("{what} {name} is described twice; remove one of the two")]
     Twice {
@@ -65,7 +68,7 @@ pub enum ApplyError {
         first: Name,
         /// The other.
         second: Name,
-        /// `MAC` or `address`.
+        /// `MAC`, `address`, or `match`.
         what: &'static str,
         /// The value.
         value: String,

@@ -22,6 +22,7 @@ fn id(number: u128) -> NodeId {
 
 fn node(number: u8, cake: &str) -> (NodeId, NodeDescription) {
     let said = NodeDescription {
+        matching: Default::default(),
         name: name(&format!("n{number}")),
         mac: Mac([2, 0, 0, 0, 0, number]),
         ip: Ipv4Addr::new(10, 0, 0, number),
@@ -36,13 +37,7 @@ pub(in crate::plan) fn description() -> Description {
     let digest = Digest::of(b"1");
     Description {
         cluster: Some(name("c")),
-        networks: vec![NetworkSpec {
-            name: name("boot"),
-            subnet: "10.0.0.0/24".parse().unwrap(),
-            router: None,
-            dns: vec![],
-            lease_s: 60,
-        }],
+        networks: vec![NetworkSpec { lease_s: 60, ..NetworkSpec::new(name("boot"), "10.0.0.0/24".parse().unwrap()) }],
         cakes: vec![CakeSpec { name: name("hello"), images: vec![ImagePin { name: name("hello"), digest }] }],
         nodes: vec![node(1, "hello"), node(2, "hello")],
         ..Description::default()

@@ -11,6 +11,7 @@ fn name(text: &str) -> Name {
 
 fn node(own: Template) -> NodeDescription {
     NodeDescription {
+        matching: Default::default(),
         name: name("n1"),
         mac: Mac([2; 6]),
         ip: Ipv4Addr::new(10, 0, 0, 1),

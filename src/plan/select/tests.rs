@@ -42,7 +42,15 @@ fn node(labels: &[(String, String)], slots: Option<i64>, seen: &[(&str, Value)])
         ..Default::default()
     };
     let (name, mac, ip) = ("n1".parse().unwrap(), crate::model::Mac([2; 6]), "10.0.0.1".parse().unwrap());
-    let said = NodeDescription { name, mac, ip, bmc: None, pool: Some("gpu".parse().unwrap()), own };
+    let said = NodeDescription {
+        name,
+        mac,
+        ip,
+        matching: Default::default(),
+        bmc: None,
+        pool: Some("gpu".parse().unwrap()),
+        own,
+    };
     let spec = Box::new(resolve(&said, None, &crate::model::Template::default()).unwrap());
     let id = NodeId(Uuid::from_u128(1));
     let event = OperatorEvent::NodeDescribed { node: id, spec };

@@ -10,7 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 use super::Appliance;
 use crate::boot::dhcp::codec;
 use crate::boot::dhcp::facts as dhcp_facts;
-use crate::boot::dhcp::reply::{Durability, reply};
+use crate::boot::dhcp::ledger::Ledger;
+use crate::boot::dhcp::reply::{Desk, Durability, reply};
 use crate::boot::http::facts::{Asked, Telling, telling};
 use crate::boot::http::reply::{Fields, Method, Reply, decide};
 use crate::boot::http::route::{Route, route};
@@ -20,7 +21,7 @@ use crate::boot::tftp::facts::{LastAck, RefuseReason, TransferEvent, fact_of};
 use crate::boot::tftp::reply::{Limits, negotiate, refusal};
 use crate::boot::{client::node_at, firmware};
 use crate::fact::{DhcpEvent, DhcpRefusal, Fact};
-use crate::model::{Mac, NodeId};
+use crate::model::{Mac, NodeId, UnixMs};
 use crate::sim::hub::{Down, Event, Hub, Sent, Transfer};
 use crate::sim::site;
 
@@ -72,7 +73,8 @@ impl Appliance {
             Promise::Lease { request, whose, .. } => {
                 let detail = "the disk is full".to_owned();
                 let event = DhcpEvent::Ignored { reason: DhcpRefusal::NotDurable { detail } };
-                self.offer(dhcp_facts::exchange(&request, whose, event));
+                let told = dhcp_facts::told_by(&request);
+                self.offer(dhcp_facts::exchange(&request, whose, event, told));
             }
             Promise::Script { node, request, .. } => later(hub, node, request),
             Promise::Certificate { node, connection, .. } => self.not_joined(hub, node, connection),
@@ -90,7 +92,11 @@ impl Appliance {
                 return self.offer(dhcp_facts::malformed(sender, &error));
             }
         };
-        let reply = reply(&self.state, &request, &site::link(), &site::services());
+        // Every simulated machine is a node, so no address is ever looked for.
+        let mut ledger = Ledger::default();
+        let (link, services) = (site::link(), site::services());
+        let (state, now) = (&self.state, UnixMs::default());
+        let reply = reply(Desk { state, ledger: &mut ledger, link: &link, services: &services, now }, &request);
         let answer = reply.answer.and_then(|answer| codec::encode(&answer.message).ok());
         match (reply.durability, answer) {
             (Durability::BeforeAnswer, Some(bytes)) => {

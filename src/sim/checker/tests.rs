@@ -137,7 +137,13 @@ fn an_address_that_is_acknowledged_twice_or_before_it_is_durable_is_told() {
     let leased = |place: usize| {
         let event = DhcpEvent::Leased { ip, lease_s: 60, file: None };
         let client = BootClient::PxeRom(Architecture::X64Uefi);
-        Fact::Dhcp(DhcpFact { mac: MACS[place], node: Some(id(place as u128 + 1)), client, event })
+        Fact::Dhcp(DhcpFact {
+            mac: MACS[place],
+            node: Some(id(place as u128 + 1)),
+            client,
+            event,
+            told: Default::default(),
+        })
     };
     let mut fine = checker();
     assert_eq!(after(&mut fine, vec![leased(0)]), None);

@@ -141,6 +141,10 @@ impl Options {
         self.number(code, "4").map(u32::from_be_bytes)
     }
 
+    pub(super) fn address(&mut self, code: OptionCode) -> Option<Ipv4Addr> {
+        self.number::<4>(code, "4").map(Ipv4Addr::from)
+    }
+
     /// All 16-bit numbers of an option; an odd byte at the end is a problem and the numbers before it stand.
     pub(super) fn u16s(&mut self, code: OptionCode) -> Vec<u16> {
         let Some(data) = self.by_code.remove(&code) else { return Vec::new() };

@@ -15,17 +15,17 @@ const OTHER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 99);
 
 fn state() -> State {
     let network = NetworkSpec {
-        name: "boot".parse().expect("a name"),
-        subnet: "10.77.0.0/24".parse().expect("a network"),
         router: Some(SERVER),
         dns: vec![Ipv4Addr::new(10, 77, 0, 2)],
         lease_s: 3600,
+        ..NetworkSpec::new("boot".parse().expect("a name"), "10.77.0.0/24".parse().expect("a network"))
     };
     let spec = NodeSpec {
         name: "n1".parse().expect("a name"),
         network: network.name.clone(),
         mac: MAC,
         ip: OWN,
+        matching: Default::default(),
         cake: None,
         bmc: None,
         labels: Default::default(),
@@ -57,7 +57,12 @@ fn services() -> Services {
 }
 
 fn asked(request: &Request) -> Reply {
-    reply(&state(), request, &link(), &services())
+    asked_of(&state(), request, &link())
+}
+
+fn asked_of(state: &State, request: &Request, link: &Link) -> Reply {
+    let mut ledger = Ledger::default();
+    reply(Desk { state, ledger: &mut ledger, link, services: &services(), now: UnixMs(0) }, request)
 }
 
 /// A message of the node's with these options.
@@ -194,7 +199,7 @@ fn a_machine_that_is_no_node_is_never_answered() {
 #[test]
 fn a_node_on_a_link_that_is_not_its_networks_is_not_answered() {
     let elsewhere = Link { interface: "lan0".to_owned(), addresses: vec![Ipv4Addr::new(192, 0, 2, 1)] };
-    let reply = reply(&state(), &request(1, &[]), &elsewhere, &services());
+    let reply = asked_of(&state(), &request(1, &[]), &elsewhere);
     assert_eq!(reply.answer, None);
     let reason = DhcpRefusal::WrongNetwork { network: "boot".parse().expect("a name") };
     assert_eq!(event(&reply), DhcpEvent::Ignored { reason });
@@ -205,13 +210,13 @@ fn a_relay_in_the_nodes_network_gets_the_answer_with_its_information_and_another
     let elsewhere = Link { interface: "lan0".to_owned(), addresses: vec![Ipv4Addr::new(192, 0, 2, 1)] };
     let mut relayed = request(1, &[82, 3, 1, 1, 7]);
     relayed.relay = Some(Ipv4Addr::new(10, 77, 0, 254));
-    let answered_reply = reply(&state(), &relayed, &elsewhere, &services());
+    let answered_reply = asked_of(&state(), &relayed, &elsewhere);
     let (message, destination) = answered(&answered_reply);
     assert_eq!(destination, Destination::Relay { ip: Ipv4Addr::new(10, 77, 0, 254) });
     assert_eq!(message.relay_information.as_deref(), Some(&[1, 1, 7][..]));
     assert_eq!(message.server_id, Ipv4Addr::new(192, 0, 2, 1));
     relayed.relay = Some(Ipv4Addr::new(203, 0, 113, 5));
-    assert_eq!(reply(&state(), &relayed, &elsewhere, &services()).answer, None);
+    assert_eq!(asked_of(&state(), &relayed, &elsewhere).answer, None);
 }
 
 #[test]
@@ -327,7 +332,8 @@ proptest! {
             prop_assert!((300..=548).contains(&bytes.len()));
         }
         let promised = matches!(reply.facts.first(), Some(Fact::Dhcp(f)) if matches!(f.event, DhcpEvent::Leased { .. }));
-        prop_assert_eq!(promised, reply.durability == Durability::BeforeAnswer);
+        let given_back = matches!(reply.facts.first(), Some(Fact::Dhcp(f)) if matches!(f.event, DhcpEvent::Released { .. } | DhcpEvent::Declined { .. }));
+        prop_assert_eq!(promised || given_back, reply.durability == Durability::BeforeAnswer);
         let acked = reply.answer.as_ref().is_some_and(|a| a.message.kind == ResponseKind::Ack && a.message.your_ip.is_some());
         prop_assert_eq!(acked, promised);
     }
@@ -337,10 +343,12 @@ proptest! {
 fn a_node_that_is_removed_is_answered_no_more() {
     let mut state = state();
     let request = request(1, &[]);
-    assert!(matches!(event(&reply(&state, &request, &link(), &services())), DhcpEvent::Offered { .. }));
+    assert!(matches!(event(&asked_of(&state, &request, &link())), DhcpEvent::Offered { .. }));
     let removed = OperatorEvent::NodeRemoved { node: NodeId(Uuid::from_u128(1)), name: "n1".parse().expect("a name") };
     let fact = Fact::Operator(OperatorFact::from(removed));
     state.apply(&Stamped { seq: FactSeq(3), at: UnixMs(1), fact });
-    let answered = reply(&state, &request, &link(), &services());
+    let answered = asked_of(&state, &request, &link());
     assert_eq!(event(&answered), DhcpEvent::Ignored { reason: DhcpRefusal::UnknownMachine });
 }
+
+mod strangers;

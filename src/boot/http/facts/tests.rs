@@ -30,6 +30,7 @@ fn state() -> State {
             network: "boot".parse().unwrap(),
             mac: mac(last),
             ip: [192, 0, 2, last].into(),
+            matching: Default::default(),
             cake: None,
             bmc: None,
             labels: BTreeMap::new(),

@@ -17,6 +17,7 @@ fn state() -> State {
         network: "boot".parse().unwrap(),
         mac: Mac([0x52, 0x54, 0, 0, 0, 1]),
         ip: [192, 0, 2, 1].into(),
+        matching: Default::default(),
         cake: None,
         bmc: None,
         labels: BTreeMap::new(),
