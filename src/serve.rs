@@ -5,8 +5,10 @@
 //!
 //! Absent on purpose: any decision.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, IsTerminal};
+use std::iter;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -25,7 +27,7 @@ use zeroize::Zeroizing;
 
 use crate::boot::answer::Services;
 use crate::boot::dhcp;
-use crate::boot::http::{self, HttpContext, HttpOptions, ImageFile, ImageFiles};
+use crate::boot::http::{self, Authority, Bounds, HttpContext, HttpOptions, ImageFile, ImageFiles, Tls};
 use crate::boot::radv;
 use crate::boot::script::{BootSettings, KernelArgumentError};
 use crate::boot::tftp;
@@ -164,7 +166,7 @@ struct Bound {
     api: api::Bound,
     dhcp: dhcp::Bound,
     radv: Vec<radv::Bound>,
-    tftp: tftp::Bound,
+    tftp: Vec<tftp::Bound>,
     http: http::Bound,
     agents: sync::SyncModule,
 }
@@ -211,8 +213,11 @@ async fn appliance(config: Appliance) -> Result<(), ServeError> {
         tasks.spawn(radv.run(shutdown.clone()));
     }
     let loaders = Arc::new(tftp::Roots::new([config.boot.loaders.clone()])?);
-    let report = tftp::report::reporter(facts.clone(), state.clone());
-    tasks.spawn(bound.tftp.run(loaders, report, shutdown.clone()));
+    let report = Arc::new(tftp::report::reporter(facts.clone(), state.clone()));
+    for tftp in bound.tftp {
+        let report = report.clone();
+        tasks.spawn(tftp.run(loaders.clone(), move |event| report(event), shutdown.clone()));
+    }
     let context = HttpContext { facts: facts.clone(), state: state.clone(), images: Arc::new(Images(store)) };
     tasks.spawn(bound.http.run(context, shutdown.clone()));
     let context = api::Context {
@@ -316,13 +321,48 @@ async fn bind(config: &Appliance, settings: &Arc<BootSettings>, identity: Arc<Id
     let api = api::bind(api_options(config), identity.clone()).await?;
     tracing::info!(listen = %api.local_addr(), fingerprint = %api.fingerprint(), "the API listens");
     let dhcp = dhcp::bind(&dhcp::ServerOptions { interfaces: config.dhcp_interfaces.clone() })?;
-    let tftp = tftp::bind(config.tftp_listen, tftp::ServerOptions::default())?;
-    let http = http::bind(HttpOptions::new(config.http_listen, settings.clone()))?;
+    let tftp = iter::once(&config.tftp_listen).chain(&config.tftp_also);
+    let tftp = tftp.map(|listen| tftp::bind(*listen, tftp::ServerOptions::default())).collect::<Result<_, _>>()?;
+    let http = http::bind(http_options(config, settings, &identity)?)?;
     let ms = |ms: u64| u32::try_from(ms).unwrap_or(u32::MAX);
     let agents = &config.agents;
     let timing = sync::Timing { hello_interval_ms: ms(agents.hello_ms), dead_interval_ms: ms(agents.dead_ms) };
     let agents = sync::bind(&[config.agents.listen], &[], identity, timing)?;
     Ok(Bound { api, dhcp, radv: bind_radv(config), tftp, http, agents })
+}
+
+fn http_options(
+    config: &Appliance,
+    settings: &Arc<BootSettings>,
+    identity: &Identity,
+) -> Result<HttpOptions, IdentityError> {
+    let mut options = HttpOptions::new(config.http_listen, settings.clone());
+    options.listen.extend(&config.http.also);
+    let http = &config.http;
+    options.images = Bounds { transfers_max: http.images_at_once, queue_max: http.images_waiting };
+    options.authority =
+        Some(Authority { der: identity.ca_certificate().to_vec().into(), pem: identity.ca_pem().to_owned().into() });
+    if !http.tls_listen.is_empty() {
+        let own = options.listen.iter().chain(&http.tls_listen).flat_map(|listen| reached_at(listen.ip()));
+        let own: BTreeSet<IpAddr> = own.collect();
+        let config = Arc::new(identity.boot_server(&own.into_iter().collect::<Vec<_>>())?);
+        options.tls = Some(Tls { listen: http.tls_listen.clone(), config });
+    }
+    Ok(options)
+}
+
+/// The addresses at which what listens at `address` is reached: all of the machine's, where it listens at any.
+fn reached_at(address: IpAddr) -> Vec<IpAddr> {
+    if !address.is_unspecified() {
+        return vec![address];
+    }
+    let interfaces = nix::ifaddrs::getifaddrs().into_iter().flatten();
+    let addresses = interfaces.filter_map(|interface| {
+        let address = interface.address?;
+        let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+        v4.or(address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
+    });
+    addresses.filter(|own| own.is_ipv4() == address.is_ipv4()).collect()
 }
 
 /// Without these machines boot all the same, only later: where IPv6 is switched off they cannot be had, and that is

@@ -84,7 +84,7 @@ fn bench() -> &'static Bench {
             loaders: home.path().to_owned(),
         };
         let server = bind(HttpOptions::new(settings.http, Arc::new(settings))).unwrap();
-        let http = server.local_addr();
+        let http = server.local_addrs()[0];
         let (facts, queue) = fact_channel();
         let (state, reader) = tokio::sync::watch::channel(Arc::default());
         // Both live as long as the tests do.

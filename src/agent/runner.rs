@@ -181,7 +181,9 @@ impl ContainerRunner {
     }
 
     async fn fetch(&self, image: &Name, digest: Digest, blob: PathBuf) -> Result<Fetched, RunError> {
-        let policy = fetch::Policy::default();
+        let mut policy = fetch::Policy::default();
+        // Every node waits a time of its own, so that those that were sent away do not come back as one.
+        policy.pace.jitter_seed = uuid::Uuid::new_v4().as_u64_pair().0;
         let request = fetch::Request { image: digest, sources: self.sources.clone(), destination: blob, policy };
         let fetched = fetch::fetch(request, |progress| {
             tracing::debug!(%image, done_bytes = progress.done_bytes, total_bytes = progress.total_bytes, "fetching");

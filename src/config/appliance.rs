@@ -34,8 +34,12 @@ pub struct Appliance {
     pub router_advertisements: RouterAdvertisements,
     /// Where TFTP listens.
     pub tftp_listen: SocketAddr,
+    /// Where TFTP listens as well.
+    pub tftp_also: Vec<SocketAddr>,
     /// Where HTTP boot listens.
     pub http_listen: SocketAddr,
+    /// How HTTP boot is served besides.
+    pub http: Http,
     /// Where agents join.
     pub agents: Agents,
     /// The API.
@@ -61,6 +65,19 @@ pub enum RouterAdvertisements {
     Empty,
     /// Nothing.
     Off,
+}
+
+/// How HTTP boot is served, besides the address that machines are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http {
+    /// Where it listens as well.
+    pub also: Vec<SocketAddr>,
+    /// Where it listens with TLS.
+    pub tls_listen: Vec<SocketAddr>,
+    /// Images that are sent at once.
+    pub images_at_once: usize,
+    /// Requests for images that wait.
+    pub images_waiting: usize,
 }
 
 /// Where agents join, and how their loss is noticed.
@@ -183,8 +200,17 @@ impl Appliance {
         let dhcp = root.section(&keys::DHCP)?;
         let dhcp_interfaces = interfaces(&dhcp.need(&keys::INTERFACES)?)?;
         let router_advertisements = router_advertisements(&dhcp)?;
-        let tftp_listen = told(&root.section(&keys::TFTP)?.need(&keys::TFTP_LISTEN)?)?;
-        let http_listen = told(&root.section(&keys::HTTP)?.need(&keys::HTTP_LISTEN)?)?;
+        let (tftp, http) = (root.section(&keys::TFTP)?, root.section(&keys::HTTP)?);
+        let tftp_listen = told(&tftp.need(&keys::TFTP_LISTEN)?)?;
+        let tftp_also = sockets(&tftp, &keys::TFTP_ALSO)?;
+        let http_listen = told(&http.need(&keys::HTTP_LISTEN)?)?;
+        let count = |key| http.number(key).map(|number| usize::try_from(number).unwrap_or(usize::MAX));
+        let http = Http {
+            also: sockets(&http, &keys::HTTP_ALSO)?,
+            tls_listen: sockets(&http, &keys::HTTP_TLS_LISTEN)?,
+            images_at_once: count(&keys::HTTP_IMAGES)?,
+            images_waiting: count(&keys::HTTP_IMAGES_QUEUE)?,
+        };
         let agents = agents(&root.section(&keys::AGENTS)?)?;
         let api = api(&root.section(&keys::API)?, folder)?;
         let boot = root.section(&keys::BOOT)?;
@@ -207,7 +233,9 @@ impl Appliance {
             dhcp_interfaces,
             router_advertisements,
             tftp_listen,
+            tftp_also,
             http_listen,
+            http,
             agents,
             api,
             boot,
@@ -230,6 +258,12 @@ fn not_empty<'a>(field: &Field<'a>) -> Result<&'a str, ConfigError> {
 fn socket(field: &Field) -> Result<SocketAddr, ConfigError> {
     let text = field.text()?;
     text.parse().map_err(|_| field.bad(ValueError::Socket(text.to_owned())))
+}
+
+/// A list of addresses; none where the key is not given.
+fn sockets(table: &Table, key: &Key) -> Result<Vec<SocketAddr>, ConfigError> {
+    let Some(field) = table.get(key) else { return Ok(Vec::new()) };
+    field.items()?.iter().map(socket).collect()
 }
 
 /// An address that machines are told.

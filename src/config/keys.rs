@@ -210,7 +210,37 @@ pub mod appliance {
         "what machines that look for an IPv6 router hear: that there is none (empty), or nothing (off)",
     );
     pub const TFTP_LISTEN: Key = key("listen", Kind::Socket, Required, "address and UDP port, usually port 69");
+    pub const TFTP_ALSO: Key = key(
+        "also",
+        Kind::Texts,
+        Else("none"),
+        "more addresses and ports that are listened on, IPv6 ones in brackets; machines are told `listen`",
+    );
     pub const HTTP_LISTEN: Key = key("listen", Kind::Socket, Required, "address and TCP port");
+    pub const HTTP_ALSO: Key = key(
+        "also",
+        Kind::Texts,
+        Else("none"),
+        "more addresses and ports that are listened on, IPv6 ones in brackets; machines are told `listen`",
+    );
+    pub const HTTP_TLS_LISTEN: Key = key(
+        "tls_listen",
+        Kind::Texts,
+        Else("none: no HTTPS"),
+        "addresses and ports for HTTPS, with a certificate of the cluster's own authority",
+    );
+    pub const HTTP_IMAGES: Key = key(
+        "images_at_once",
+        Kind::Number { min: 1, max: 4_096 },
+        Number(64),
+        "images, or parts of them, that are sent at once; further requests wait",
+    );
+    pub const HTTP_IMAGES_QUEUE: Key = key(
+        "images_waiting",
+        Kind::Number { min: 0, max: 6_000 },
+        Number(4_096),
+        "requests for images that wait; a further one is told when to come again",
+    );
     pub const AGENTS_LISTEN: Key = key("listen", Kind::Socket, Required, "address and TCP port");
     pub const HELLO_MS: Key =
         key("hello_ms", INTERVAL, Number(1_000), "after so long without another word, a hello is sent");
@@ -345,8 +375,12 @@ pub mod appliance {
 
     static DHCP_SECTION: Section =
         Section { title: "[dhcp]", prefix: "dhcp", keys: &[INTERFACES, ROUTER_ADVERTISEMENTS] };
-    static TFTP_SECTION: Section = Section { title: "[tftp]", prefix: "tftp", keys: &[TFTP_LISTEN] };
-    static HTTP_SECTION: Section = Section { title: "[http]", prefix: "http", keys: &[HTTP_LISTEN] };
+    static TFTP_SECTION: Section = Section { title: "[tftp]", prefix: "tftp", keys: &[TFTP_LISTEN, TFTP_ALSO] };
+    static HTTP_SECTION: Section = Section {
+        title: "[http]",
+        prefix: "http",
+        keys: &[HTTP_LISTEN, HTTP_ALSO, HTTP_TLS_LISTEN, HTTP_IMAGES, HTTP_IMAGES_QUEUE],
+    };
     static AGENTS_SECTION: Section =
         Section { title: "[agents]", prefix: "agents", keys: &[AGENTS_LISTEN, HELLO_MS, DEAD_MS] };
     static API_SECTION: Section =

@@ -29,16 +29,23 @@ const LISTENING: &[Port] = &[
     Port {
         service: "TFTP",
         port: "UDP 69, and a port of its own for each transfer",
-        where_set: "`[tftp] listen`",
+        where_set: "`[tftp] listen`, `also`",
         peers: "firmware that boots by PXE",
         protection: "none; read only, below `[boot] loaders` alone",
     },
     Port {
         service: "HTTP boot",
         port: "TCP, usually 8080",
-        where_set: "`[http] listen`",
+        where_set: "`[http] listen`, `also`",
         peers: "firmware, loaders, agents that fetch images",
         protection: "none; a script with its token goes to its node's address alone; images are checked by digest",
+    },
+    Port {
+        service: "HTTPS boot",
+        port: "TCP, none unless set",
+        where_set: "`[http] tls_listen`",
+        peers: "firmware and loaders that trust the cluster's authority",
+        protection: "TLS 1.2 or 1.3 with a certificate of the cluster's own authority; otherwise as HTTP boot",
     },
     Port {
         service: "agents",

@@ -44,6 +44,7 @@ impl ImageFiles for Images {
 
 pub struct Appliance {
     pub address: SocketAddr,
+    pub addresses: Vec<SocketAddr>,
     pub folder: tempfile::TempDir,
     pub facts: FactSender,
     pub state: StateReader,
@@ -84,7 +85,8 @@ impl Appliance {
         let runtime = Runtime::new().unwrap();
         let guard = runtime.enter();
         let bound: Bound = bind(options).unwrap_or_else(|error| panic!("{error}"));
-        let address = bound.local_addr();
+        let addresses = bound.local_addrs();
+        let address = addresses[0];
 
         let journal = Journal::open(&folder.path().join("journal")).unwrap();
         let declared = [
@@ -106,6 +108,7 @@ impl Appliance {
         drop(guard);
         Appliance {
             address,
+            addresses,
             folder,
             facts,
             state,

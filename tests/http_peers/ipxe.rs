@@ -65,7 +65,7 @@ fn an_ipxe_rom_boots_by_the_script() {
     let mut appliance = Appliance::start_with(Ipv4Addr::LOCALHOST, |_, options| {
         let http = (Ipv4Addr::new(10, 0, 2, 2), port).into();
         let settings = BootSettings { http, kernel, ..BootSettings::clone(&options.settings) };
-        HttpOptions { listen: (Ipv4Addr::LOCALHOST, port).into(), settings: Arc::new(settings), ..options }
+        HttpOptions { listen: vec![(Ipv4Addr::LOCALHOST, port).into()], settings: Arc::new(settings), ..options }
     });
     let console = appliance.path("console");
     let _machine = start(&format!("http://10.0.2.2:{port}{BOOT}/script.ipxe"), &console);

@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod curl;
+mod forms;
 mod harness;
 mod ipxe;
 mod raw;
+mod secure;
+mod storm;

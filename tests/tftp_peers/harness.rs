@@ -1,6 +1,6 @@
 //! A server to test against, and the clients that ask it.
 
-use bootes::boot::tftp::codec::{ErrorCode, Mode, Options, Packet, Request, decode, encode};
+use bootes::boot::tftp::codec::{ErrorCode, Mode, Options, Packet, Request, Rollover, decode, encode};
 use bootes::boot::tftp::facts::LastAck;
 use bootes::boot::tftp::{Roots, ServerOptions, TransferEvent, bind};
 use std::fs;
@@ -163,7 +163,11 @@ impl Client {
             if lost(arrivals - 1) {
                 continue;
             }
-            if block != last.wrapping_add(1) {
+            let next = match granted.rollover {
+                Some(Rollover::ToOne) if last == u16::MAX => 1,
+                _ => last.wrapping_add(1),
+            };
+            if block != next {
                 if !std::mem::replace(&mut gap_told, true) {
                     in_window = 0;
                     self.send(transfer, &Packet::Ack { block: last });

@@ -1,7 +1,7 @@
 //! What no ready client does: windows, loss, probes, broken packets, repeated requests.
 
 use crate::harness::{Client, Heard, Server, content, finished_bytes, window};
-use bootes::boot::tftp::codec::{ErrorCode, Mode, Options, Packet, Request};
+use bootes::boot::tftp::codec::{ErrorCode, Mode, Options, Packet, Request, Rollover};
 use bootes::boot::tftp::facts::{FailReason, MalformedReason, RefuseReason};
 use bootes::boot::tftp::{ServerOptions, TransferEvent, bind};
 use std::fs;
@@ -30,6 +30,18 @@ fn a_file_with_more_blocks_than_numbers_arrives() {
     server.put("long", &long);
     assert!(Client::new().read(server.address, "long", window(8, 64), |_| false) == long);
     assert_eq!(finished_bytes(&server.outcome()), long.len() as u64);
+}
+
+#[test]
+fn a_long_file_arrives_with_either_rollover_that_a_client_asks_for() {
+    let server = Server::on_loopback();
+    let long = content(70_000 * 8 + 3);
+    server.put("long", &long);
+    for rollover in [Rollover::ToZero, Rollover::ToOne] {
+        let options = Options { rollover: Some(rollover), ..window(8, 64) };
+        assert!(Client::new().read(server.address, "long", options, |_| false) == long, "{rollover:?}");
+        assert_eq!(finished_bytes(&server.outcome()), long.len() as u64);
+    }
 }
 
 #[test]

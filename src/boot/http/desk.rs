@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::facts::{self, Asked, Parts, Telling};
 use super::files::Library;
+use super::gate::Gate;
 use crate::boot::pace::{Pace, Rate, Verdict};
 use crate::boot::script::BootSettings;
 use crate::boot::tftp::files::Disk;
@@ -32,6 +33,7 @@ const WHOLE_RACKS: Rate = Rate { burst: 100_000, refill_ms: 1 };
 pub(super) struct Desk {
     pub(super) library: Library,
     pub(super) disk: Disk,
+    pub(super) gate: Arc<Gate>,
     pub(super) settings: Arc<BootSettings>,
     pub(super) state: StateReader,
     pub(super) facts: FactSender,
@@ -41,11 +43,18 @@ pub(super) struct Desk {
     files: Mutex<Pace>,
     scripts: Mutex<Pace>,
     parts: Mutex<Parts>,
+    sent_away: Mutex<Pace>,
 }
+
+/// Lines of the log on clients that were sent away.
+const SENT_AWAY: Rate = Rate { burst: 1, refill_ms: 10_000 };
+/// All clients as one sender.
+const ANYBODY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
 
 impl Desk {
     pub(super) fn new(
         library: Library,
+        gate: Arc<Gate>,
         settings: Arc<BootSettings>,
         (state, facts): (StateReader, FactSender),
         shutdown: CancellationToken,
@@ -53,6 +62,7 @@ impl Desk {
         Desk {
             library,
             disk: Disk::new(),
+            gate,
             settings,
             state,
             facts,
@@ -62,6 +72,7 @@ impl Desk {
             files: Mutex::new(Pace::new(FILES_EACH, WHOLE_RACKS)),
             scripts: Mutex::new(Pace::new(SCRIPTS_EACH, WHOLE_RACKS)),
             parts: Mutex::default(),
+            sent_away: Mutex::new(Pace::new(SENT_AWAY, SENT_AWAY)),
         }
     }
 
@@ -110,6 +121,14 @@ impl Desk {
     pub(super) fn tell_refused(&self, asked: &Asked, reason: String) {
         tracing::debug!(client = %asked.client, name = asked.name, reason, "HTTP request refused");
         self.tell_fault(asked.client, |held_back| asked.refused(with_held_back(reason, held_back)));
+    }
+
+    /// A client was told to come again for its image. It will, so that is a line of the log and no fact.
+    pub(super) fn tell_sent_away(&self, client: IpAddr) {
+        if let Verdict::Pass { held_back } = self.judge(&self.sent_away, ANYBODY) {
+            let requests = held_back.saturating_add(1);
+            tracing::info!(%client, requests, "requests for images were told to come again, all places and the queue are full");
+        }
     }
 
     pub(super) fn tell_malformed(&self, client: IpAddr, reason: String) {

@@ -9,20 +9,21 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use hyper::body::Incoming;
 use hyper::header::{
-    ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName,
-    HeaderValue, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE, RETRY_AFTER,
+    ACCEPT_ENCODING, ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE, RETRY_AFTER,
+    VARY,
 };
 use hyper::{Request, Response, StatusCode};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::body::AnswerBody;
 use super::desk::Desk;
+use super::encoding;
 use super::facts::{self, Asked, Telling};
-use super::files::{FileFault, Opened};
+use super::files::{FileFault, Form, Opened};
 use super::reply::{Fields, Method, Reply, decide};
-use super::route::{Route, route};
+use super::route::{AuthorityForm, ImageFile, Route, route};
 use super::ticket::{Line, Ticket};
 use crate::boot::script::{JoinToken, TOKEN_BYTES, script};
 use crate::model::Mac;
@@ -55,12 +56,7 @@ impl Refusal {
 }
 
 /// Answers one request.
-pub(super) async fn answer(
-    desk: Arc<Desk>,
-    line: Line,
-    client: IpAddr,
-    request: Request<Incoming>,
-) -> Response<AnswerBody> {
+pub(super) async fn answer(desk: Arc<Desk>, line: Line, client: IpAddr, request: Request<()>) -> Response<AnswerBody> {
     let began_ms = desk.now_ms();
     let path = request.uri().path();
     let route = route(path);
@@ -121,23 +117,25 @@ impl Exchange {
     }
 
     async fn file(&self, route: &Route, asked: &Asked, headers: &HeaderMap) -> Result<Response<AnswerBody>, Refusal> {
+        let [accepted, range, if_range, if_match, if_none_match] =
+            [ACCEPT_ENCODING, RANGE, IF_RANGE, IF_MATCH, IF_NONE_MATCH].map(|name| joined(headers, &name));
         let (desk, wanted) = (Arc::clone(&self.desk), route.clone());
-        let opened = self.desk.disk.read(move || desk.library.open(&wanted)).await;
+        let accepted = encoding::accepted(accepted.as_deref());
+        let opened = self.desk.disk.read(move || desk.library.open(&wanted, &accepted)).await;
         let opened = opened.unwrap_or_else(|error| Err(FileFault::Unreadable { reason: error.to_string() }));
-        let opened = opened.map_err(|fault| match fault {
+        let Form { opened, encoding } = opened.map_err(|fault| match fault {
             FileFault::Absent { reason } => Refusal::new(StatusCode::NOT_FOUND, "there is no such file", reason),
             FileFault::Unreadable { reason } => {
                 tracing::warn!(name = asked.name, reason, "a served file cannot be read");
                 Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the file cannot be read", reason)
             }
         })?;
-        let etag = match route {
-            Route::Image(file) => file.etag(),
+        // Two compressors make two files of one image, so only the image itself is known by its digest.
+        let etag = match (route, encoding) {
+            (Route::Image(file), None) => file.etag(),
             _ => opened.etag().to_owned(),
         };
         let length_bytes = opened.length_bytes();
-        let [range, if_range, if_match, if_none_match] =
-            [RANGE, IF_RANGE, IF_MATCH, IF_NONE_MATCH].map(|name| joined(headers, &name));
         let fields = Fields {
             range: range.as_deref(),
             if_range: if_range.as_deref(),
@@ -155,12 +153,30 @@ impl Exchange {
             Reply::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, None, None),
             Reply::Unsatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, None, Some(format!("bytes */{length_bytes}"))),
         };
+        let mut place = None;
+        if let (Method::Get, Route::Image(ImageFile::Blob(_)), Some(_)) = (self.method, route, span) {
+            match self.desk.gate.enter(self.client).await {
+                Ok(given) => place = Some(given),
+                Err(busy) => {
+                    self.desk.tell_sent_away(self.client);
+                    return Ok(self.later_in(busy.retry_after_s, "too many images are on their way"));
+                }
+            }
+        }
         let ticket = match (self.method, span) {
             (Method::Get, Some(_)) => Some(self.ticket(asked.clone(), facts::telling(route, reply, length_bytes))),
             _ => None,
         };
         let mut response = self.respond(status, opened, Some(span.unwrap_or((0, 0))), ticket);
+        if let Some(place) = place {
+            response = response.map(|body| body.in_place(place));
+        }
         let fields = response.headers_mut();
+        if let Some(encoding) = encoding {
+            set(fields, CONTENT_ENCODING, encoding.name());
+        }
+        // Also of the file as it is: whoever keeps copies must not give one form to a client that asked for another.
+        set(fields, VARY, ACCEPT_ENCODING.as_str());
         set(fields, ETAG, &etag);
         set(fields, ACCEPT_RANGES, "bytes");
         set(fields, CONTENT_TYPE, content_type(route));
@@ -186,8 +202,7 @@ impl Exchange {
         let length_bytes = end.saturating_sub(first);
         // The length is what GET would send; HEAD sends nothing of it (RFC 9110, section 9.3.2).
         let sent = if self.method == Method::Head { (0, 0) } else { (first, end) };
-        let body = AnswerBody::new(opened, sent, self.desk.disk.clone(), self.line.clone(), ticket);
-        let mut response = Response::new(body);
+        let mut response = Response::new(AnswerBody::new(opened, sent, ticket));
         *response.status_mut() = status;
         if status != StatusCode::NOT_MODIFIED {
             set(response.headers_mut(), CONTENT_LENGTH, &length_bytes.to_string());
@@ -202,8 +217,12 @@ impl Exchange {
     }
 
     fn later(&self, line: &str) -> Response<AnswerBody> {
+        self.later_in(RETRY_AFTER_S, line)
+    }
+
+    fn later_in(&self, seconds: u32, line: &str) -> Response<AnswerBody> {
         let mut response = self.text(StatusCode::SERVICE_UNAVAILABLE, line);
-        set(response.headers_mut(), RETRY_AFTER, &RETRY_AFTER_S.to_string());
+        set(response.headers_mut(), RETRY_AFTER, &seconds.to_string());
         response
     }
 
@@ -217,6 +236,16 @@ impl Exchange {
     }
 }
 
+/// A text and nothing else.
+pub(super) fn plain_text(status: StatusCode, opened: Arc<Opened>) -> Response<AnswerBody> {
+    let length_bytes = opened.length_bytes();
+    let mut response = Response::new(AnswerBody::new(opened, (0, length_bytes), None));
+    *response.status_mut() = status;
+    set(response.headers_mut(), CONTENT_LENGTH, &length_bytes.to_string());
+    set(response.headers_mut(), CONTENT_TYPE, "text/plain; charset=utf-8");
+    response
+}
+
 fn new_token() -> Option<JoinToken> {
     let mut bytes = [0; TOKEN_BYTES];
     SystemRandom::new().fill(&mut bytes).ok()?;
@@ -227,7 +256,9 @@ fn new_token() -> Option<JoinToken> {
 fn content_type(route: &Route) -> &'static str {
     match route {
         Route::Loader(name) if name.ends_with(".efi") => "application/efi",
-        Route::Image(super::route::ImageFile::Manifest(_)) => "application/json",
+        Route::Image(ImageFile::Manifest(_)) => "application/json",
+        Route::Authority(AuthorityForm::Pem) => "application/x-pem-file",
+        Route::Authority(AuthorityForm::Der) => "application/pkix-cert",
         _ => "application/octet-stream",
     }
 }

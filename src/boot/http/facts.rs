@@ -46,7 +46,7 @@ impl Asked {
             Some(Route::Initramfs(mac)) => (Some(*mac), BootFile::Initramfs),
             Some(Route::Loader(_)) => (None, BootFile::Loader),
             Some(Route::Image(_)) => (None, BootFile::Image),
-            None => (None, BootFile::Unknown),
+            Some(Route::Authority(_)) | None => (None, BootFile::Unknown),
         };
         Asked { client, node: node_of(state, client, mac), name: printable(path), file }
     }

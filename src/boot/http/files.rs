@@ -3,8 +3,8 @@
 //! Invariants:
 //! - Every request looks at what the name means now; a file that was replaced by renaming is served as it is from then on,
 //!   and whoever began before gets the rest of the old one. What is open is shared by all who are sent it.
-//! - Files up to [`RESIDENT_FILE_MAX_BYTES`] are read once and shared from memory, so that a rack that boots at once costs
-//!   the memory of one kernel; together they take at most [`RESIDENT_TOTAL_MAX_BYTES`].
+//! - Nothing of a file is kept here: the system's page cache is what a rack that boots at once shares.
+//! - A compressed form beside a file is given only when it is not older than the file, to a client that names it.
 //! - A loader is opened inside its declared folder, whatever its name and the links say.
 //!
 //! All calls block on the disk. Deliberately absent: what an image's digest means on disk ([`ImageFiles`] tells).
@@ -18,15 +18,12 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 
-use super::route::{ImageFile, Route};
+use super::encoding::Encoding;
+use super::route::{AuthorityForm, ImageFile, Route};
 use crate::boot::script::BootSettings;
-use crate::boot::tftp::roots::cache::{Bounds, Cache};
 use crate::boot::tftp::{OpenError, Roots};
+use crate::model::Digest;
 
-/// Longest file that is kept in memory, in bytes; a longer one is read as it is sent.
-pub const RESIDENT_FILE_MAX_BYTES: u64 = 64 << 20;
-/// How much is kept in memory in all, in bytes; what was used longest ago is dropped first.
-pub const RESIDENT_TOTAL_MAX_BYTES: u64 = 192 << 20;
 /// Open files that are remembered before those that nobody is sent any more are cleared out.
 const OPEN_FILES_KEPT: usize = 256;
 
@@ -56,7 +53,29 @@ pub(super) struct Opened {
 #[derive(Debug)]
 enum Content {
     Memory(Bytes),
-    File(File),
+    File(Arc<File>),
+}
+
+/// Where the bytes are.
+pub(super) enum Held<'a> {
+    Memory(&'a Bytes),
+    File(&'a Arc<File>),
+}
+
+/// What a route leads to, in the form that the client is given.
+pub(super) struct Form {
+    pub(super) opened: Arc<Opened>,
+    /// The form; none for the file as it is.
+    pub(super) encoding: Option<Encoding>,
+}
+
+/// The certificate of the cluster's authority, as it is given to whoever asks.
+#[derive(Debug, Clone)]
+pub struct Authority {
+    /// In DER.
+    pub der: Bytes,
+    /// In PEM.
+    pub pem: Bytes,
 }
 
 /// What a file is, apart from its name. The times tell one content from the next in the same file.
@@ -92,9 +111,19 @@ impl Identity {
 impl Opened {
     /// Something that is no file.
     pub(super) fn text(text: String) -> Self {
-        let content = Bytes::from(text);
+        Self::memory(text.into(), String::new())
+    }
+
+    fn memory(content: Bytes, etag: String) -> Self {
         let length_bytes = u64::try_from(content.len()).unwrap_or(u64::MAX);
-        Opened { content: Content::Memory(content), length_bytes, etag: String::new() }
+        Opened { content: Content::Memory(content), length_bytes, etag }
+    }
+
+    pub(super) fn held(&self) -> Held<'_> {
+        match &self.content {
+            Content::Memory(bytes) => Held::Memory(bytes),
+            Content::File(file) => Held::File(file),
+        }
     }
 
     pub(super) fn length_bytes(&self) -> u64 {
@@ -105,18 +134,14 @@ impl Opened {
         &self.etag
     }
 
-    /// A piece without waiting for the disk; nothing when the disk must be asked.
-    pub(super) fn at_hand(&self, offset_bytes: u64, length: usize) -> Option<Bytes> {
-        let Content::Memory(bytes) = &self.content else { return None };
-        let start = usize::try_from(offset_bytes).ok()?;
-        let end = start.checked_add(length)?;
-        (end <= bytes.len()).then(|| bytes.slice(start..end))
-    }
-
     /// A piece from the disk. Blocks.
     pub(super) fn read(&self, offset_bytes: u64, length: usize) -> io::Result<Bytes> {
         match &self.content {
-            Content::Memory(_) => self.at_hand(offset_bytes, length).ok_or(io::ErrorKind::UnexpectedEof.into()),
+            Content::Memory(bytes) => {
+                let start = usize::try_from(offset_bytes).map_err(|_| io::ErrorKind::UnexpectedEof)?;
+                let end = start.checked_add(length).filter(|end| *end <= bytes.len());
+                Ok(bytes.slice(start..end.ok_or(io::ErrorKind::UnexpectedEof)?))
+            }
             Content::File(file) => {
                 let mut piece = vec![0; length];
                 file.read_exact_at(&mut piece, offset_bytes)?;
@@ -132,54 +157,91 @@ pub(super) struct Library {
     initramfs: PathBuf,
     loaders: Roots,
     images: Arc<dyn ImageFiles>,
-    resident: Cache,
+    authority: Option<[Arc<Opened>; 2]>,
     open: Mutex<HashMap<Identity, Weak<Opened>>>,
 }
 
 impl Library {
-    pub(super) fn new(settings: &BootSettings, loaders: Roots, images: Arc<dyn ImageFiles>) -> Self {
-        let bounds = Bounds { file_max_bytes: RESIDENT_FILE_MAX_BYTES, total_max_bytes: RESIDENT_TOTAL_MAX_BYTES };
+    pub(super) fn new(
+        settings: &BootSettings,
+        loaders: Roots,
+        images: Arc<dyn ImageFiles>,
+        authority: Option<Authority>,
+    ) -> Self {
+        let tag = |bytes: &Bytes| format!("\"{}\"", Digest::of(bytes).hex());
+        let held = |bytes: Bytes| Arc::new(Opened::memory(bytes.clone(), tag(&bytes)));
         Library {
             kernel: settings.kernel.clone(),
             initramfs: settings.initramfs.clone(),
             loaders,
             images,
-            resident: Cache::new(bounds),
+            authority: authority.map(|Authority { der, pem }| [held(der), held(pem)]),
             open: Mutex::default(),
         }
     }
 
-    /// Opens what `route` means. A script is no file.
-    pub(super) fn open(&self, route: &Route) -> Result<Arc<Opened>, FileFault> {
+    /// Opens what `route` means, in the first of the `accepted` forms that lies beside it, or as it is. A script is no
+    /// file.
+    pub(super) fn open(&self, route: &Route, accepted: &[Encoding]) -> Result<Form, FileFault> {
+        if let Route::Authority(form) = route {
+            return self.authority(*form).map(|opened| Form { opened, encoding: None });
+        }
+        let (file, metadata) = self.find(route, "")?;
+        let current = |form: &Metadata| (form.mtime(), form.mtime_nsec()) >= (metadata.mtime(), metadata.mtime_nsec());
+        for encoding in accepted {
+            match self.find(route, encoding.suffix()) {
+                Ok((file, form)) if current(&form) => {
+                    return self.shared(file, &form).map(|opened| Form { opened, encoding: Some(*encoding) });
+                }
+                Ok(_) => {
+                    tracing::debug!(?route, ?encoding, "a compressed form is older than its file and is not given")
+                }
+                // A form that is not there, or cannot be read, is no loss: the file itself is good for everybody.
+                Err(_) => {}
+            }
+        }
+        self.shared(file, &metadata).map(|opened| Form { opened, encoding: None })
+    }
+
+    /// Opens the file whose name is that of `route`'s with `suffix` behind it.
+    fn find(&self, route: &Route, suffix: &str) -> Result<(File, Metadata), FileFault> {
         let absent = |reason: &str| FileFault::Absent { reason: reason.to_owned() };
-        let (file, metadata) = match route {
-            Route::Kernel(_) => open_plain(&self.kernel)?,
-            Route::Initramfs(_) => open_plain(&self.initramfs)?,
-            Route::Loader(name) => self.loaders.open_file(name).map_err(FileFault::from)?,
-            Route::Image(file) => match self.images.path(*file) {
-                Some(path) => open_plain(&path)?,
-                None => return Err(absent("the store has no such image; add it, or correct the node's cake")),
-            },
-            Route::Script(_) => return Err(absent("a script is no file")),
+        let with_suffix = |path: &Path| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(suffix);
+            PathBuf::from(name)
         };
-        self.shared(file, &metadata).map_err(|error| FileFault::Unreadable {
-            reason: format!("the file cannot be read ({error}); check the disk"),
-        })
+        match route {
+            Route::Kernel(_) => open_plain(&with_suffix(&self.kernel)),
+            Route::Initramfs(_) => open_plain(&with_suffix(&self.initramfs)),
+            Route::Loader(name) => self.loaders.open_file(&format!("{name}{suffix}")).map_err(FileFault::from),
+            Route::Image(file) => match self.images.path(*file) {
+                Some(path) => open_plain(&with_suffix(&path)),
+                None => Err(absent("the store has no such image; add it, or correct the node's cake")),
+            },
+            Route::Script(_) | Route::Authority(_) => Err(absent("a script is no file")),
+        }
+    }
+
+    fn authority(&self, form: AuthorityForm) -> Result<Arc<Opened>, FileFault> {
+        let [der, pem] = self.authority.as_ref().ok_or_else(|| FileFault::Absent {
+            reason: "no certificate of an authority is given out here".to_owned(),
+        })?;
+        Ok(Arc::clone(match form {
+            AuthorityForm::Der => der,
+            AuthorityForm::Pem => pem,
+        }))
     }
 
     /// The file as others have it open already, or as the first to open it.
-    fn shared(&self, file: File, metadata: &Metadata) -> io::Result<Arc<Opened>> {
+    fn shared(&self, file: File, metadata: &Metadata) -> Result<Arc<Opened>, FileFault> {
         let identity = Identity::of(metadata);
-        if let Some(opened) = self.open_files().get(&identity).and_then(Weak::upgrade) {
+        let mut open = self.open_files();
+        if let Some(opened) = open.get(&identity).and_then(Weak::upgrade) {
             return Ok(opened);
         }
-        let content = if self.resident.takes(metadata) {
-            Content::Memory(self.resident.get(metadata, || read_whole(&file, metadata.len()))?)
-        } else {
-            Content::File(file)
-        };
+        let content = Content::File(Arc::new(file));
         let opened = Arc::new(Opened { content, length_bytes: identity.length_bytes, etag: identity.etag() });
-        let mut open = self.open_files();
         if open.len() >= OPEN_FILES_KEPT {
             open.retain(|_, opened| opened.strong_count() > 0);
         }
@@ -218,11 +280,4 @@ fn open_plain(path: &Path) -> Result<(File, Metadata), FileFault> {
             reason: format!("{} cannot be read ({error}); check its permissions and the disk", path.display()),
         }),
     }
-}
-
-fn read_whole(file: &File, length_bytes: u64) -> io::Result<Bytes> {
-    let length = usize::try_from(length_bytes).map_err(|_| io::ErrorKind::FileTooLarge)?;
-    let mut content = vec![0; length];
-    file.read_exact_at(&mut content, 0)?;
-    Ok(content.into())
 }

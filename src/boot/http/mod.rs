@@ -1,34 +1,44 @@
 //! The HTTP boot server: scripts, kernel, layer 0, network boot programs and images, for machines that boot.
 //!
-//! From a connection, read downward: `mod` (accept, bounds) → `stream` (the socket) → hyper (HTTP/1.1) → `exchange` (one
-//! request) → `route` (what a path asks for) → `reply` (how much of it) → `files` (the open file) → `body` (its pieces) →
-//! `ticket` (what became of it). `facts` is what the rest of the program learns, `desk` what all connections share.
-//! Specification: RFC 9110, RFC 9112 (both served by hyper), RFC 9110 §13 and §14 in `reply`.
+//! From a connection, read downward: `mod` (accept, bounds) → `connection` (requests in, answers out) → `codec` (heads) →
+//! `exchange` (one request) → `route` (what a path asks for) → `encoding` (in which form) → `reply` (how much of it) →
+//! `files` (the open file) → `gate` and `admission` (when an image may go) → `body` → `wire` (the socket) → `ticket` (what
+//! became of it). `facts` is what the rest of the program learns, `desk` what all connections share.
+//! Specification: RFC 9112 in `codec`, RFC 9110 §12, §13 and §14 in `encoding` and `reply`, RFC 8446 and 5246 by rustls.
 //!
 //! Invariants:
 //! - Connections are bounded in number ([`CONNECTIONS_MAX`], [`CONNECTIONS_PER_CLIENT_MAX`]) and in what each may hold: a
-//!   head of [`BUFFER_BYTES`], one piece of a body. A client that says nothing or takes nothing is closed after a while.
+//!   head, and under TLS a piece of a body. A client that says nothing or takes nothing is closed after a while.
 //! - What is not HTTP is answered with 400 and told as a malformed message; nobody else notices.
+//! - Scripts, kernels, layer 0 and loaders never wait for an image.
 //! - When [`Bound::run`] returns, every connection has ended and every answer has been told of.
 //!
-//! Deliberately absent: TLS and authentication. The firmware that asks here can neither be known nor keep a secret, so
-//! nothing secret is served but the join token, which works once and goes to the node's own address alone.
+//! Deliberately absent: authentication. The firmware that asks here can neither be known nor keep a secret, so nothing
+//! secret is served but the join token, which works once and goes to the node's own address alone. TLS, where it is
+//! switched on, tells the firmware that it speaks with this cluster, and nobody in between what is said.
 
+pub mod admission;
 mod body;
+pub mod codec;
+mod connection;
 mod desk;
+pub mod encoding;
 mod exchange;
 pub mod facts;
 mod files;
+mod gate;
 pub mod reply;
 pub mod route;
-mod stream;
 mod ticket;
+mod wire;
 
-pub use files::ImageFiles;
+pub use admission::Bounds;
+pub use connection::HEAD_TIMEOUT;
+pub use files::{Authority, ImageFiles};
+pub use gate::WAIT_MAX;
 pub use route::ImageFile;
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -36,12 +46,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use futures_util::future::select_all;
+use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{self, JoinSet};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::script::BootSettings;
@@ -49,19 +59,20 @@ use super::tftp::{Roots, RootsError};
 use crate::port::{FactSender, StateReader};
 use desk::Desk;
 use files::Library;
-use stream::ClientStream;
-use ticket::Line;
+use gate::Gate;
 
-/// How many connections are open at once. Further ones wait in the system's queue of [`BACKLOG`].
-pub const CONNECTIONS_MAX: usize = 2_048;
+/// How many connections are open at once, images that wait among them. Further ones wait in the system's queue of
+/// [`BACKLOG`].
+pub const CONNECTIONS_MAX: usize = 8_192;
 /// How many connections one client address may have. A further one is closed at once, and the client asks again.
 pub const CONNECTIONS_PER_CLIENT_MAX: usize = 64;
 /// Connections that wait to be accepted; beyond it a client's first packet is dropped, and TCP sends it again.
-const BACKLOG: i32 = 1_024;
-/// How long a client may take to send a request, or to be idle between two.
-pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// The longest head of a request, and how much of an answer waits beside the piece that is being written, in bytes.
-pub const BUFFER_BYTES: usize = 64 << 10;
+const BACKLOG: i32 = 4_096;
+/// Images, or parts of one, that are on their way at once, where the configuration says nothing.
+pub const IMAGE_TRANSFERS_MAX: usize = 64;
+/// Requests for more that wait, where the configuration says nothing. With all of them, half of the connections are left
+/// for machines that boot.
+pub const IMAGE_QUEUE_MAX: usize = 4_096;
 /// How long answers may go on after the server was told to stop.
 const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
 /// Pause after a connection could not be accepted, so that a lasting fault does not take a processor.
@@ -70,14 +81,31 @@ const ACCEPT_FAULT_PAUSE: Duration = Duration::from_millis(100);
 /// How the server behaves.
 #[derive(Debug, Clone)]
 pub struct HttpOptions {
-    /// Where it listens.
-    pub listen: SocketAddr,
+    /// Where it listens in plain.
+    pub listen: Vec<SocketAddr>,
+    /// Where it listens with TLS, and with which certificate.
+    pub tls: Option<Tls>,
+    /// The certificate that clients may want to trust, given out in plain as `/ca.pem` and `/ca.der`.
+    pub authority: Option<Authority>,
     /// What machines are told, and which files they get.
     pub settings: Arc<BootSettings>,
     /// How many connections are open at once.
     pub connections_max: usize,
     /// How many connections one client address may have.
     pub connections_per_client_max: usize,
+    /// How many images are on their way at once, and how many wait.
+    pub images: Bounds,
+    /// How long a request for an image waits before it is told to come again.
+    pub image_wait_max: Duration,
+}
+
+/// HTTPS.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// Where it listens.
+    pub listen: Vec<SocketAddr>,
+    /// The certificate and its key.
+    pub config: Arc<ServerConfig>,
 }
 
 impl HttpOptions {
@@ -85,10 +113,14 @@ impl HttpOptions {
     #[must_use]
     pub fn new(listen: SocketAddr, settings: Arc<BootSettings>) -> Self {
         HttpOptions {
-            listen,
+            listen: vec![listen],
+            tls: None,
+            authority: None,
             settings,
             connections_max: CONNECTIONS_MAX,
             connections_per_client_max: CONNECTIONS_PER_CLIENT_MAX,
+            images: Bounds { transfers_max: IMAGE_TRANSFERS_MAX, queue_max: IMAGE_QUEUE_MAX },
+            image_wait_max: WAIT_MAX,
         }
     }
 }
@@ -130,16 +162,28 @@ pub struct HttpContext {
     pub images: Arc<dyn ImageFiles>,
 }
 
-/// A server that holds its port and serves nobody yet.
+/// A server that holds its ports and serves nobody yet.
 #[derive(Debug)]
 pub struct Bound {
-    listener: TcpListener,
-    local: SocketAddr,
+    doors: Vec<Listening>,
     loaders: Roots,
     options: HttpOptions,
 }
 
-/// Takes the port, and sees that the files are there. Must be called inside a tokio runtime.
+/// One port.
+struct Listening {
+    listener: TcpListener,
+    local: SocketAddr,
+    tls: Option<TlsAcceptor>,
+}
+
+impl std::fmt::Debug for Listening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Listening").field("local", &self.local).field("tls", &self.tls.is_some()).finish()
+    }
+}
+
+/// Takes the ports, and sees that the files are there. Must be called inside a tokio runtime.
 ///
 /// # Errors
 /// See [`HttpError`].
@@ -149,16 +193,25 @@ pub fn bind(options: HttpOptions) -> Result<Bound, HttpError> {
         File::open(path).map_err(|source| HttpError::Unreadable { path: path.clone(), source })?;
     }
     let loaders = Roots::new([settings.loaders.clone()]).map_err(|source| HttpError::Loaders { source })?;
-    let listen = options.listen;
-    let bound = listen_on(listen).and_then(|listener| Ok((listener.local_addr()?, listener)));
-    let (local, listener) = bound.map_err(|source| HttpError::Bind { listen, source })?;
-    Ok(Bound { listener, local, loaders, options })
+    let mut doors = Vec::new();
+    let plain = options.listen.iter().map(|listen| (*listen, None));
+    let tls = options.tls.iter().flat_map(|tls| tls.listen.iter().map(|listen| (*listen, Some(&tls.config))));
+    for (listen, config) in plain.chain(tls) {
+        let bound = listen_on(listen).and_then(|listener| Ok((listener.local_addr()?, listener)));
+        let (local, listener) = bound.map_err(|source| HttpError::Bind { listen, source })?;
+        doors.push(Listening { listener, local, tls: config.map(|config| TlsAcceptor::from(Arc::clone(config))) });
+    }
+    Ok(Bound { doors, loaders, options })
 }
 
 fn listen_on(listen: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(listen), Type::STREAM.cloexec(), Some(Protocol::TCP))?;
     // An appliance that is started again must not wait for the connections of the one before it to be forgotten.
     socket.set_reuse_address(true)?;
+    if listen.is_ipv6() {
+        // So that 0.0.0.0 and [::] can both be listened on, and a client's address has one form.
+        socket.set_only_v6(true)?;
+    }
     socket.set_nonblocking(true)?;
     socket.bind(&listen.into())?;
     socket.listen(BACKLOG)?;
@@ -166,49 +219,58 @@ fn listen_on(listen: SocketAddr) -> io::Result<TcpListener> {
 }
 
 impl Bound {
-    /// The address that is bound, with the port that the system chose where none was named.
+    /// The addresses that are bound, with the ports that the system chose where none was named: the plain ones in the order
+    /// of the options, then those with TLS.
     #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
-        self.local
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.doors.iter().map(|door| door.local).collect()
     }
 
     /// Serves until `shutdown`; answers under way then get [`SHUTDOWN_GRACE`] to end.
     pub async fn run(self, context: HttpContext, shutdown: CancellationToken) {
-        let Bound { listener, local, loaders, options } = self;
+        let Bound { doors, loaders, options } = self;
         let HttpContext { facts, state, images } = context;
-        let library = Library::new(&options.settings, loaders, images);
-        let desk = Desk::new(library, Arc::clone(&options.settings), (state, facts), shutdown.clone());
-        let mut door =
-            Door { desk: Arc::new(desk), options, shutdown, connections: JoinSet::new(), clients: Clients::default() };
-        tracing::info!(listen = %local, "serving HTTP boot");
+        let library = Library::new(&options.settings, loaders, images, options.authority.clone());
+        let gate = Gate::new(options.images, options.image_wait_max);
+        let desk = Desk::new(library, gate, Arc::clone(&options.settings), (state, facts), shutdown.clone());
+        let mut hall =
+            Hall { desk: Arc::new(desk), options, shutdown, connections: JoinSet::new(), clients: Clients::default() };
+        for door in &doors {
+            let protocol = if door.tls.is_some() { "HTTPS" } else { "HTTP" };
+            tracing::info!(listen = %door.local, protocol, "serving HTTP boot");
+        }
+        if doors.is_empty() {
+            return hall.shutdown.cancelled().await;
+        }
         loop {
-            let may_accept = door.connections.len() < door.options.connections_max;
+            let may_accept = hall.connections.len() < hall.options.connections_max;
+            let knocks = doors.iter().map(|door| Box::pin(async move { (door.listener.accept().await, door) }));
             tokio::select! {
-                () = door.shutdown.cancelled() => break,
-                Some(ended) = door.connections.join_next_with_id() => door.leave(ended),
-                accepted = listener.accept(), if may_accept => match accepted {
-                    Ok((socket, client)) => door.enter(socket, client),
+                () = hall.shutdown.cancelled() => break,
+                Some(ended) = hall.connections.join_next_with_id() => hall.leave(ended),
+                ((accepted, door), _, _) = select_all(knocks), if may_accept => match accepted {
+                    Ok((socket, client)) => hall.enter(socket, client, door.tls.clone()),
                     Err(error) => {
-                        tracing::warn!(%error, listen = %local, "HTTP connections cannot be accepted");
+                        tracing::warn!(%error, listen = %door.local, "HTTP connections cannot be accepted");
                         tokio::time::sleep(ACCEPT_FAULT_PAUSE).await;
                     }
                 },
             }
         }
-        drop(listener);
+        drop(doors);
         let grace = tokio::time::sleep(SHUTDOWN_GRACE);
         tokio::pin!(grace);
         loop {
             tokio::select! {
-                ended = door.connections.join_next_with_id() => match ended {
-                    Some(ended) => door.leave(ended),
+                ended = hall.connections.join_next_with_id() => match ended {
+                    Some(ended) => hall.leave(ended),
                     None => break,
                 },
                 () = &mut grace => break,
             }
         }
-        door.connections.shutdown().await;
-        tracing::info!(listen = %local, "stopped serving HTTP boot");
+        hall.connections.shutdown().await;
+        tracing::info!("stopped serving HTTP boot");
     }
 }
 
@@ -220,7 +282,7 @@ struct Clients {
 }
 
 /// What the loop over connections keeps.
-struct Door {
+struct Hall {
     desk: Arc<Desk>,
     options: HttpOptions,
     shutdown: CancellationToken,
@@ -228,8 +290,8 @@ struct Door {
     clients: Clients,
 }
 
-impl Door {
-    fn enter(&mut self, socket: TcpStream, client: SocketAddr) {
+impl Hall {
+    fn enter(&mut self, socket: TcpStream, client: SocketAddr, tls: Option<TlsAcceptor>) {
         let ip = client.ip().to_canonical();
         let count = self.clients.count.entry(ip).or_default();
         if *count >= self.options.connections_per_client_max {
@@ -238,7 +300,7 @@ impl Door {
         }
         *count = count.saturating_add(1);
         let desk = Arc::clone(&self.desk);
-        let task = self.connections.spawn(serve(desk, socket, ip, self.shutdown.clone()));
+        let task = self.connections.spawn(connection::serve(desk, socket, tls, ip, self.shutdown.clone()));
         self.clients.of.insert(task.id(), ip);
     }
 
@@ -257,38 +319,5 @@ impl Door {
                 self.clients.count.remove(&client);
             }
         }
-    }
-}
-
-/// Serves one connection until it ends.
-async fn serve(desk: Arc<Desk>, socket: TcpStream, client: IpAddr, shutdown: CancellationToken) {
-    // Heads and last pieces are short, and must not wait for an acknowledgement.
-    if let Err(error) = socket.set_nodelay(true) {
-        tracing::debug!(%error, %client, "an HTTP connection ended before it was served");
-        return;
-    }
-    let line = Line::default();
-    let stream = TokioIo::new(ClientStream::new(socket, line.clone()));
-    let service = service_fn(|request| {
-        let (desk, line) = (Arc::clone(&desk), line.clone());
-        async move { Ok::<_, Infallible>(exchange::answer(desk, line, client, request).await) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(BUFFER_BYTES)
-        .serve_connection(stream, service);
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = &mut connection => ended,
-        () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    match ended {
-        Err(error) if error.is_parse() => desk.tell_malformed(client, format!("it is not HTTP: {error}")),
-        Err(error) => tracing::debug!(%error, %client, "an HTTP connection ended early"),
-        Ok(()) => {}
     }
 }

@@ -7,6 +7,7 @@
 //! /loaders/<name>                        a network boot program
 //! /images/<64 hex digits>/manifest       an image's manifest
 //! /images/<64 hex digits>/blob           an image's filesystem
+//! /ca.pem, /ca.der                       the certificate of the cluster's authority
 //! ```
 //! Pure. Hardware addresses are read with colons, with hyphens and without either. Percent-encoding is undone before a
 //! name is looked at (RFC 3986, section 2.1), once.
@@ -32,6 +33,17 @@ pub enum Route {
     Loader(String),
     /// A file of an image.
     Image(ImageFile),
+    /// The certificate of the cluster's authority.
+    Authority(AuthorityForm),
+}
+
+/// How a certificate is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthorityForm {
+    /// As DER.
+    Der,
+    /// As PEM.
+    Pem,
 }
 
 /// A file of an image, which is named by the digest of its manifest.
@@ -61,6 +73,11 @@ pub fn route(path: &str) -> Option<Route> {
         return None;
     }
     let path = percent_decoded(path)?;
+    match path.as_str() {
+        "/ca.pem" => return Some(Route::Authority(AuthorityForm::Pem)),
+        "/ca.der" => return Some(Route::Authority(AuthorityForm::Der)),
+        _ => {}
+    }
     let (folder, rest) = path.strip_prefix('/')?.split_once('/')?;
     match folder {
         "boot" => {
@@ -140,6 +157,8 @@ mod tests {
             "/loaders/a%00b",
             "/loaders/%ff",
             "//loaders/x",
+            "/ca.key",
+            "/ca.pem/",
             "/LOADERS/x",
             "/images/x/blob",
             &long,

@@ -2,7 +2,7 @@
 //!
 //! Purpose: turn one UDP payload into a typed, borrowed [`Packet`], and a [`Packet`] into bytes.
 //! Specification: RFC 1350 §5 (packets) and appendix I, RFC 2347 (options), RFC 2348 (`blksize`), RFC 2349
-//! (`timeout`, `tsize`), RFC 7440 §3 (`windowsize`).
+//! (`timeout`, `tsize`), RFC 7440 §3 (`windowsize`); `rollover` is in no RFC, and is read as tftp-hpa does (tftpd(8)).
 //!
 //! Invariants:
 //! - No input panics, and none is copied: what is decoded borrows the datagram.
@@ -45,7 +45,7 @@ pub enum Packet<'a> {
     Write(Request<'a>),
     /// DATA.
     Data {
-        /// Block number on the wire; it starts at 1 and rolls over to 0 after 65,535.
+        /// Block number on the wire; it starts at 1 and rolls over after 65,535, as [`Rollover`] says.
         block: u16,
         /// The block's bytes.
         payload: &'a [u8],
@@ -88,7 +88,7 @@ pub enum Mode<'a> {
     Unknown(&'a [u8]),
 }
 
-/// The four options that are known, each absent or with a legal value. Unknown options are dropped.
+/// The options that are known, each absent or with a legal value. Unknown options are dropped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Options {
     /// `blksize` in bytes, at least [`BLKSIZE_MIN_BYTES`]; a request above [`BLKSIZE_MAX_BYTES`] is read as that.
@@ -99,6 +99,18 @@ pub struct Options {
     pub tsize_bytes: Option<u64>,
     /// `windowsize` in blocks, at least 1.
     pub windowsize_blocks: Option<u16>,
+    /// `rollover`: the block number that follows 65,535.
+    pub rollover: Option<Rollover>,
+}
+
+/// The block number that follows 65,535. No RFC says which; 0 is what nearly every client expects.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Rollover {
+    /// 0.
+    #[default]
+    ToZero,
+    /// 1, so that 0 stays the number of what acknowledges the options.
+    ToOne,
 }
 
 impl Options {
@@ -311,6 +323,13 @@ fn decode_options(mut rest: &[u8]) -> Options {
         } else if name.eq_ignore_ascii_case(b"windowsize") {
             let blocks = u16::try_from(number).ok().filter(|blocks| *blocks > 0);
             options.windowsize_blocks = options.windowsize_blocks.or(blocks);
+        } else if name.eq_ignore_ascii_case(b"rollover") {
+            let rollover = match number {
+                0 => Some(Rollover::ToZero),
+                1 => Some(Rollover::ToOne),
+                _ => None,
+            };
+            options.rollover = options.rollover.or(rollover);
         }
     }
     options
@@ -328,11 +347,16 @@ fn encode_request(opcode: u16, request: &Request<'_>, out: &mut Vec<u8>) {
 }
 
 fn encode_options(options: &Options, out: &mut Vec<u8>) {
-    let known: [(&[u8], Option<u64>); 4] = [
+    let rollover = options.rollover.map(|rollover| match rollover {
+        Rollover::ToZero => 0,
+        Rollover::ToOne => 1,
+    });
+    let known: [(&[u8], Option<u64>); 5] = [
         (b"tsize", options.tsize_bytes),
         (b"blksize", options.blksize_bytes.map(u64::from)),
         (b"timeout", options.timeout_s.map(u64::from)),
         (b"windowsize", options.windowsize_blocks.map(u64::from)),
+        (b"rollover", rollover),
     ];
     for (name, value) in known {
         if let Some(value) = value {

@@ -40,11 +40,13 @@ pub fn negotiate(asked: &Options, length_bytes: u64, limits: Limits) -> Terms {
         timeout_s: asked.timeout_s,
         tsize_bytes: asked.tsize_bytes.map(|_| length_bytes),
         windowsize_blocks: asked.windowsize_blocks.map(|blocks| blocks.min(windowsize_max)),
+        rollover: asked.rollover,
     };
     Terms {
         blksize_bytes: granted.blksize_bytes.unwrap_or(BLKSIZE_DEFAULT_BYTES),
         windowsize_blocks: granted.windowsize_blocks.unwrap_or(1),
         timeout_s: granted.timeout_s,
+        rollover: granted.rollover.unwrap_or_default(),
         granted,
     }
 }
@@ -82,6 +84,7 @@ pub fn malformed(reason: DecodeError) -> Option<ErrorReply> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::codec::Rollover;
     use super::*;
 
     const LIMITS: Limits = Limits { blksize_max_bytes: 1468, windowsize_max_blocks: 16 };
@@ -100,10 +103,12 @@ mod tests {
             blksize_bytes: Some(65_464),
             windowsize_blocks: Some(65_535),
             timeout_s: Some(255),
+            rollover: Some(Rollover::ToOne),
             tsize_bytes: None,
         };
         let terms = negotiate(&asked, 7, LIMITS);
         assert_eq!((terms.blksize_bytes, terms.windowsize_blocks, terms.timeout_s), (1468, 16, Some(255)));
+        assert_eq!((terms.rollover, terms.granted.rollover), (Rollover::ToOne, Some(Rollover::ToOne)));
         assert_eq!(terms.granted.blksize_bytes, Some(1468));
     }
 

@@ -4,7 +4,8 @@
 //! [`Step`]. Specification: RFC 1350 §2 and §6, RFC 7440 §4 (windows), RFC 1123 §4.2.3.1 (Sorcerer's Apprentice).
 //!
 //! Invariants:
-//! - Blocks are counted in 64 bits; only the wire rolls over (65,535 → 0), so that a file has any length.
+//! - Blocks are counted in 64 bits; only the wire rolls over (65,535 → 0, or 1 where that was agreed), so that a file
+//!   has any length.
 //! - Nothing is kept of the file: a block that is sent again is read again, which makes a window cost no memory.
 //! - A repeated ACK never causes a repeated window in lock step. With windows, an ACK that names no new block may tell
 //!   of a lost first block; it is obeyed once, and not again until a window has passed without going back. So a
@@ -22,7 +23,7 @@ mod tests;
 
 pub use rto::{RTO_INITIAL, RTO_MAX, RTO_MIN, TRIES_MAX};
 
-use super::codec::{self, BLKSIZE_DEFAULT_BYTES, BLKSIZE_MIN_BYTES, ErrorCode, Options, Packet};
+use super::codec::{self, BLKSIZE_DEFAULT_BYTES, BLKSIZE_MIN_BYTES, ErrorCode, Options, Packet, Rollover};
 use rto::{Retry, Rto};
 use std::time::Duration;
 
@@ -45,6 +46,8 @@ pub struct Terms {
     pub windowsize_blocks: u16,
     /// The retransmission interval in seconds, where the client set one.
     pub timeout_s: Option<u8>,
+    /// Which block number follows 65,535.
+    pub rollover: Rollover,
     /// The options to acknowledge; none means that the first packet is DATA.
     pub granted: Options,
 }
@@ -55,6 +58,7 @@ impl Default for Terms {
             blksize_bytes: BLKSIZE_DEFAULT_BYTES,
             windowsize_blocks: 1,
             timeout_s: None,
+            rollover: Rollover::default(),
             granted: Options::default(),
         }
     }
@@ -242,7 +246,11 @@ impl Session {
         let blksize = u64::from(self.terms.blksize_bytes);
         let offset_bytes = block.checked_sub(1)?.checked_mul(blksize)?;
         let length = self.length_bytes.checked_sub(offset_bytes)?.min(blksize);
-        Some(Span { wire_block: wire(block), offset_bytes, length_bytes: u16::try_from(length).ok()? })
+        Some(Span {
+            wire_block: wire(block, self.terms.rollover),
+            offset_bytes,
+            length_bytes: u16::try_from(length).ok()?,
+        })
     }
 
     /// The last block that the client acknowledged in order; 0 before the first.
@@ -268,10 +276,10 @@ impl Session {
     fn on_ack(&mut self, now: Duration, wire_block: u16) -> Step {
         // The window is far shorter than half of the numbers, so the distance from the last acknowledged block says
         // without doubt whether an ACK lies in the window or is old.
-        let news = u64::from(wire_block.wrapping_sub(wire(self.acked)));
         if self.phase == Phase::Offered {
             return if wire_block == 0 { self.accept_terms(now) } else { Step::Wait };
         }
+        let Some(news) = distance(self.acked, wire_block, self.terms.rollover) else { return Step::Wait };
         if news > self.sent.saturating_sub(self.acked) {
             return Step::Wait;
         }
@@ -345,8 +353,28 @@ impl Session {
     }
 }
 
-/// A block's number on the wire: the low 16 bits.
-fn wire(block: u64) -> u16 {
-    let [.., high, low] = block.to_be_bytes();
-    u16::from_be_bytes([high, low])
+/// Numbers on the wire where 0 is not one of them again.
+const NUMBERS_WITHOUT_ZERO: u64 = 65_535;
+
+/// A block's number on the wire. What is acknowledged before the first block has the number 0 either way.
+fn wire(block: u64, rollover: Rollover) -> u16 {
+    let number = match rollover {
+        Rollover::ToZero => block & 0xffff,
+        Rollover::ToOne if block == 0 => 0,
+        Rollover::ToOne => ((block - 1) % NUMBERS_WITHOUT_ZERO) + 1,
+    };
+    u16::try_from(number).unwrap_or(u16::MAX)
+}
+
+/// How many blocks behind `acked` the block with this number is; none where no such block has the number.
+fn distance(acked: u64, wire_block: u16, rollover: Rollover) -> Option<u64> {
+    let from = wire(acked, rollover);
+    match rollover {
+        Rollover::ToZero => Some(u64::from(wire_block.wrapping_sub(from))),
+        Rollover::ToOne if wire_block == 0 => (acked == 0).then_some(0),
+        Rollover::ToOne => {
+            let ahead = u64::from(wire_block) + NUMBERS_WITHOUT_ZERO - u64::from(from);
+            Some(ahead % NUMBERS_WITHOUT_ZERO)
+        }
+    }
 }

@@ -161,6 +161,7 @@ impl Appliance {
             Some(Route::Initramfs(_)) => (60 << 20, "\"initramfs\"".to_owned()),
             Some(Route::Loader(file)) => (loader_bytes(file), "\"loader\"".to_owned()),
             Some(Route::Image(file)) => (400 << 20, file.etag()),
+            Some(Route::Authority(_)) => (1 << 10, "\"authority\"".to_owned()),
         };
         let answer = decide(Method::Get, Fields::default(), length_bytes, &etag);
         let told = to.map_or(Telling::Nothing, |to| telling(&to, answer, length_bytes));

@@ -9,12 +9,14 @@ fn options() -> impl Strategy<Value = Options> {
         proptest::option::of(1..=u8::MAX),
         proptest::option::of(any::<u64>()),
         proptest::option::of(1..=u16::MAX),
+        proptest::option::of(prop_oneof![Just(Rollover::ToZero), Just(Rollover::ToOne)]),
     )
-        .prop_map(|(blksize_bytes, timeout_s, tsize_bytes, windowsize_blocks)| Options {
+        .prop_map(|(blksize_bytes, timeout_s, tsize_bytes, windowsize_blocks, rollover)| Options {
             blksize_bytes,
             timeout_s,
             tsize_bytes,
             windowsize_blocks,
+            rollover,
         })
 }
 
@@ -80,7 +82,7 @@ fn a_request_as_ovmf_sends_it_is_read() {
     let request = read(b"\0\x01snponly.efi\0octet\0tsize\x000\0blksize\x001468\0windowsize\x004\0");
     assert_eq!((request.name, request.mode), ("snponly.efi", Mode::Octet));
     let wanted =
-        Options { blksize_bytes: Some(1468), tsize_bytes: Some(0), windowsize_blocks: Some(4), timeout_s: None };
+        Options { blksize_bytes: Some(1468), tsize_bytes: Some(0), windowsize_blocks: Some(4), ..Options::default() };
     assert_eq!(request.options, wanted);
 }
 
@@ -105,6 +107,14 @@ fn stray_nuls_and_bytes_at_the_end_cost_nothing() {
 #[test]
 fn a_stray_nul_between_mode_and_options_hides_no_option() {
     assert_eq!(read(b"\0\x01f\0octet\0\0blksize\x001024\0").options.blksize_bytes, Some(1024));
+}
+
+#[test]
+fn a_rollover_to_anything_but_zero_and_one_counts_as_not_asked_for() {
+    for (value, wanted) in [("0", Some(Rollover::ToZero)), ("1", Some(Rollover::ToOne)), ("2", None), ("x", None)] {
+        let packet = format!("\0\x01f\0octet\0rollover\0{value}\0");
+        assert_eq!(read(packet.as_bytes()).options.rollover, wanted, "{value}");
+    }
 }
 
 #[test]

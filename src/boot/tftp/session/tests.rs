@@ -101,6 +101,44 @@ fn block_numbers_roll_over_to_zero_and_the_transfer_goes_on() {
 }
 
 #[test]
+fn block_numbers_roll_over_to_one_where_the_client_wants_it() {
+    let blocks = 131_080u64;
+    let mut session = Session::new(blocks * 8 - 1, Terms { rollover: Rollover::ToOne, ..terms(5) });
+    let (mut step, mut expected) = (session.start(ms(0)), 1u16);
+    for turn in 1u64.. {
+        let (first, last) = match step {
+            Step::SendBlocks { first, last } => (first, last),
+            Step::End(ending) => {
+                assert_eq!(ending, Ending::Acknowledged);
+                break;
+            }
+            other => panic!("block number {expected}: {other:?}"),
+        };
+        let mut number = 0;
+        for block in first..=last {
+            number = session.span(block).expect("in the file").wire_block;
+            assert_eq!(number, expected, "block {block}");
+            expected = if expected == u16::MAX { 1 } else { expected + 1 };
+        }
+        if session.acked_block() > 0 {
+            assert_eq!(session.on_packet(ms(turn), &ack(0)), Step::Wait, "0 is no block's number");
+        }
+        step = session.on_packet(ms(turn), &ack(number));
+    }
+    assert_eq!(session.acked_block(), blocks);
+}
+
+proptest! {
+    #[test]
+    fn an_ack_finds_its_place_under_either_rollover(acked in 0u64..1_000_000, news in 0u64..=1024) {
+        for rollover in [Rollover::ToZero, Rollover::ToOne] {
+            let number = wire(acked + news, rollover);
+            prop_assert_eq!(distance(acked, number, rollover), Some(news), "{:?}", rollover);
+        }
+    }
+}
+
+#[test]
 fn a_file_that_fills_its_last_block_is_ended_by_an_empty_one() {
     let mut session = Session::new(16, terms(1));
     assert_eq!(session.start(ms(0)), Step::SendBlocks { first: 1, last: 1 });
