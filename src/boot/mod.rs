@@ -14,4 +14,5 @@ pub mod mutations;
 pub mod pace;
 pub mod radv;
 pub mod script;
+pub mod template;
 pub mod tftp;
