@@ -74,7 +74,7 @@ fn a_foreign_file_is_not_taken_for_a_journal() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join(FILE_NAME), "these are not the bytes of a database, and there are some of them")
         .unwrap();
-    assert!(matches!(Journal::open(dir.path()), Err(JournalError::Open { .. })));
+    assert!(matches!(Journal::open(dir.path()), Err(JournalError::Lost { .. })));
     let other = tempfile::tempdir().unwrap();
     let connection = Connection::open(other.path().join(FILE_NAME)).unwrap();
     connection.execute_batch("PRAGMA user_version=7; CREATE TABLE t (x);").unwrap();
