@@ -28,6 +28,8 @@ use zeroize::Zeroizing;
 use crate::boot::answer::Services;
 use crate::boot::dhcp;
 use crate::boot::http::{self, Authority, Bounds, HttpContext, HttpOptions, ImageFile, ImageFiles, Tls};
+use crate::boot::loaders::LoaderFiles;
+use crate::boot::offer::Offers;
 use crate::boot::radv;
 use crate::boot::script::{BootSettings, KernelArgumentError};
 use crate::boot::tftp;
@@ -213,6 +215,8 @@ async fn appliance(config: Appliance) -> Result<(), ServeError> {
         tasks.spawn(radv.run(shutdown.clone()));
     }
     let loaders = Arc::new(tftp::Roots::new([config.boot.loaders.clone()])?);
+    let offers = Arc::new(Offers::new(settings.clone()));
+    let loaders = Arc::new(LoaderFiles::new(offers.clone(), loaders, state.clone(), facts.clone()));
     let report = Arc::new(tftp::report::reporter(facts.clone(), state.clone()));
     for tftp in bound.tftp {
         let report = report.clone();
@@ -229,6 +233,7 @@ async fn appliance(config: Appliance) -> Result<(), ServeError> {
         graph,
         policy,
         roster,
+        boot: api::BootServices { offers, services },
         image_store: config.images_store.clone(),
         state_dir: config.state_dir.clone(),
         journal_health,
@@ -400,6 +405,8 @@ fn boot_settings(config: &Appliance, identity: &Identity) -> Result<BootSettings
         kernel: config.boot.layer0.join("vmlinuz"),
         initramfs: config.boot.layer0.join("initramfs"),
         loaders: config.boot.loaders.clone(),
+        files: config.boot.files.clone(),
+        templates: config.boot.templates.clone(),
     })
 }
 

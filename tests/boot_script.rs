@@ -1,36 +1,22 @@
 //! The boot script and the agent's command line, which must understand each other.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use bootes::agent::cmdline::{self, BootArguments};
 use bootes::boot::script::{BootSettings, COMMAND_LINE_BYTES_MAX, JoinToken, KernelArgument, ScriptError, script};
 use bootes::fact::{Fact, OperatorEvent, OperatorFact, Stamped};
-use bootes::model::{Digest, FactSeq, Mac, NetworkSpec, NodeId, NodeSpec, UnixMs};
+use bootes::model::{Digest, FactSeq, Mac, Name, NetworkSpec, NodeId, NodeSpec, UnixMs};
 use bootes::state::{Node, State};
 use proptest::prelude::*;
 
 fn node(name: &str, mac: Mac, ip: Ipv4Addr, id: u128) -> Arc<Node> {
     let id = NodeId(uuid::Uuid::from_u128(id));
-    let (name, network) = (name.parse().unwrap(), "boot".parse().unwrap());
-    let spec = NodeSpec {
-        name,
-        network,
-        mac,
-        ip,
-        matching: Default::default(),
-        cake: None,
-        bmc: None,
-        labels: BTreeMap::new(),
-        pool: None,
-        arch: None,
-        platform: None,
-        parents: Vec::new(),
-        variables: BTreeMap::new(),
-        own: Box::default(),
-    };
+    let spec: NodeSpec = serde_json::from_value(serde_json::json!({
+        "name": name.parse::<Name>().unwrap(), "network": "boot", "mac": mac, "ip": ip,
+    }))
+    .unwrap();
     let event = OperatorEvent::NodeDescribed { node: id, spec: Box::new(spec) };
     let mut state = State::default();
     state.apply(&Stamped { seq: FactSeq(1), at: UnixMs(0), fact: Fact::Operator(OperatorFact::from(event)) });
@@ -38,12 +24,10 @@ fn node(name: &str, mac: Mac, ip: Ipv4Addr, id: u128) -> Arc<Node> {
 }
 
 fn network(router: Option<Ipv4Addr>, dns: Vec<Ipv4Addr>) -> NetworkSpec {
-    NetworkSpec {
-        router,
-        dns,
-        lease_s: 600,
-        ..NetworkSpec::new("boot".parse().unwrap(), "10.77.0.0/24".parse().unwrap())
-    }
+    serde_json::from_value(serde_json::json!({
+        "name": "boot", "subnet": "10.77.0.0/24", "router": router, "dns": dns, "lease_s": 600,
+    }))
+    .unwrap()
 }
 
 fn settings() -> BootSettings {
@@ -56,6 +40,8 @@ fn settings() -> BootSettings {
         kernel: "/layer0/kernel".into(),
         initramfs: "/layer0/initramfs".into(),
         loaders: "/usr/lib/ipxe".into(),
+        files: None,
+        templates: None,
     }
 }
 

@@ -87,6 +87,7 @@ async fn fill_and_make_space(dir: &Path) {
         state_dir: dir.to_owned(),
         journal_health: engine.journal_health(),
         roster: Default::default(),
+        boot: Default::default(),
     };
     let identity = Arc::new(Identity::open(dir).unwrap());
     let address: PathBuf = dir.join("api.sock");

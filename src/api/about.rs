@@ -42,6 +42,14 @@ const DIFF: &[Parameter] = &[
     parameter("from", "Since then: a time in UTC, how long ago (-10m), or a fact (seq:123)."),
     parameter("to", "Until then; now when it is not given."),
 ];
+const BOOT_ANSWER: &[Parameter] = &[
+    parameter("node", "The node, by its name or id; or 'mac'."),
+    parameter("mac", "The machine's hardware address, also of one that is no node."),
+    parameter("arch", "An architecture that it says (option 93); it may be given several times."),
+    parameter("http", "true when it boots by HTTP."),
+    parameter("vendor_class", "Its vendor class (option 60)."),
+    parameter("user_class", "Its user class (option 77); it may be given several times."),
+];
 const EVENTS: &[Parameter] = &[
     NODES,
     POOL,
@@ -73,6 +81,7 @@ pub(super) fn parameters(handler: Handler) -> &'static [Parameter] {
         Handler::PatchNodes | Handler::DeleteNodes => &[NODES, POOL, LABELS, WHERE],
         Handler::Values => &[NODES, POOL, LABELS, WHERE, PATHS],
         Handler::Diff => DIFF,
+        Handler::BootAnswer => BOOT_ANSWER,
         Handler::Apply | Handler::Goals => &[APPROVE],
         Handler::Events => EVENTS,
         Handler::Stream => STREAM,
@@ -105,6 +114,7 @@ pub(super) fn parameters(handler: Handler) -> &'static [Parameter] {
         | Handler::Defaults
         | Handler::Networks
         | Handler::Cakes
+        | Handler::Targets
         | Handler::Variables
         | Handler::Extensions
         | Handler::Kinds

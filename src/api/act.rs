@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::Api;
 use super::auth::Caller;
-use super::describe::take;
+use super::describe::{check_boot, take};
 use super::nodes::stale;
 use super::reply::{Body, Refusal, json};
 use super::routes::Permission;
@@ -125,6 +125,7 @@ pub(super) fn goal_events(
         let path: VarPath = path.parse().map_err(Refusal::invalid)?;
         let take = |text| take(&api.context.vault, &state.schema, &path, &Given::Text(text), None);
         let value = value.map(take).transpose()?;
+        check_boot(state, &path, value.as_ref())?;
         parsed.push((path, value));
     }
     let found = selected(state, &nodes, Unselected::Refused)?;

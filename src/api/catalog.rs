@@ -35,6 +35,11 @@ pub(super) fn networks(api: &Api) -> Response<Body> {
     json(&Items { items: state.networks.values().map(AsRef::as_ref).collect() })
 }
 
+pub(super) fn targets(api: &Api) -> Response<Body> {
+    let state = api.context.state.now();
+    json(&Items { items: state.targets.values().map(AsRef::as_ref).collect() })
+}
+
 pub(super) fn cakes(api: &Api) -> Response<Body> {
     let state = api.context.state.now();
     json(&Items { items: state.cakes.values().map(AsRef::as_ref).collect() })

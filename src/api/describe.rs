@@ -12,10 +12,11 @@ use uuid::Uuid;
 use super::reply::Refusal;
 use crate::layer::manifest::ImageRef;
 use crate::layer::store::Store;
+use crate::model::boot;
 use crate::model::given::UNCHANGED_SECRET;
 use crate::model::schema::{Origin, Setting};
 use crate::model::{
-    BmcTemplate, CakeSpec, Digest, Extension, Given, ImagePin, Name, NodeId, PoolSpec, Schema, Sealed, Symbol,
+    BmcTemplate, CakeSpec, Digest, Extension, Given, ImagePin, Name, NodeId, PoolSpec, Schema, Sealed, Symbol, Target,
     Template, Value, VarPath, VarType,
 };
 use crate::plan::Description;
@@ -78,6 +79,7 @@ pub(super) fn describe(
         extensions,
         networks: request.networks,
         cakes,
+        targets: request.targets,
         defaults: request.defaults.map(defaults).transpose()?,
         pools: request.pools.into_iter().map(|pool| reader.pool(pool)).collect::<Result<_, _>>()?,
         nodes: request.nodes.into_iter().map(|node| reader.node(node)).collect::<Result<_, _>>()?,
@@ -116,6 +118,23 @@ pub(super) fn take(
         _ => None,
     });
     seal(vault, path.as_str(), text, known).map(Value::Secret)
+}
+
+/// What only the state can tell of a value that is set by hand: whether there is such a boot target, and whether its words
+/// can stand on a kernel's command line.
+pub(super) fn check_boot(state: &State, path: &VarPath, value: Option<&Value>) -> Result<(), Refusal> {
+    if path.as_str() == boot::ARGUMENTS {
+        boot::arguments_of(value).map_err(Refusal::invalid)?;
+    }
+    if *path != VarPath::target() {
+        return Ok(());
+    }
+    match Target::of(value).map_err(Refusal::invalid)? {
+        Target::Described(name) if !state.targets.contains_key(&name) => {
+            Err(Refusal::invalid(format!("there is no boot target '{name}'; describe it, or correct the name")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn seal(vault: &Vault, what: &str, text: &str, known: Option<&Sealed>) -> Result<Sealed, Refusal> {

@@ -13,6 +13,7 @@ mod act;
 mod apply;
 mod ask;
 mod auth;
+mod boot_answer;
 mod catalog;
 pub mod certificate;
 mod control;
@@ -42,7 +43,7 @@ mod web_socket;
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -64,6 +65,8 @@ use self::certificate::{CertificateError, Certificates};
 use self::reply::{Body, Refusal};
 use self::routes::{Found, Handler};
 use self::socket::Socket;
+use crate::boot::answer::Services;
+use crate::boot::offer::Offers;
 use crate::engine::now;
 use crate::model::Digest;
 use crate::model::limits::{API_CONNECTIONS_MAX, API_STREAMS_MAX};
@@ -123,12 +126,31 @@ pub struct Context {
     pub policy: Policy,
     /// How modules from outside fare.
     pub roster: Roster,
+    /// What machines are given to boot, for what an apply checks and `boot-answer` tells.
+    pub boot: BootServices,
     /// Where images are.
     pub image_store: PathBuf,
     /// Where the journal is.
     pub state_dir: PathBuf,
     /// How the journal does.
     pub journal_health: watch::Receiver<JournalHealth>,
+}
+
+/// The boot services as the API knows them.
+#[derive(Debug, Clone)]
+pub struct BootServices {
+    /// What machines are given.
+    pub offers: Arc<Offers>,
+    /// Where they find it.
+    pub services: Services,
+}
+
+impl Default for BootServices {
+    /// No folder, and addresses that nobody has.
+    fn default() -> Self {
+        let services = Services { tftp: Ipv4Addr::UNSPECIFIED, http: SocketAddr::from(([0, 0, 0, 0], 0)) };
+        BootServices { offers: Arc::default(), services }
+    }
 }
 
 /// The API on its way to a request: what it works with, and who may apply right now.
@@ -361,6 +383,8 @@ async fn route(api: Arc<Api>, caller: &Caller, request: Request<Incoming>) -> Re
         Handler::Defaults => Ok(catalog::defaults(&api)),
         Handler::Networks => Ok(catalog::networks(&api)),
         Handler::Cakes => Ok(catalog::cakes(&api)),
+        Handler::BootAnswer => boot_answer::boot_answer(&api, &request),
+        Handler::Targets => Ok(catalog::targets(&api)),
         Handler::Extensions => Ok(catalog::extensions(&api)),
         Handler::Variables => Ok(catalog::variables(&api)),
         Handler::Why => ask::why(&api, &request),

@@ -63,6 +63,10 @@ pub enum Handler {
     Networks,
     /// Cakes.
     Cakes,
+    /// Boot targets.
+    Targets,
+    /// What a machine would be told to boot.
+    BootAnswer,
     /// Extensions.
     Extensions,
     /// Variables that there are.
@@ -181,6 +185,8 @@ pub static ROUTES: &[Route] = &[
     route(Method::GET, "/api/v1/defaults", Read, Handler::Defaults, "What all nodes have in common."),
     route(Method::GET, "/api/v1/networks", Read, Handler::Networks, "Networks."),
     route(Method::GET, "/api/v1/cakes", Read, Handler::Cakes, "Cakes, with the digests of their images."),
+    route(Method::GET, "/api/v1/boot-answer", Read, Handler::BootAnswer, "What a machine would be told to boot, and why, without a packet."),
+    route(Method::GET, "/api/v1/targets", Read, Handler::Targets, "Boot targets that are described."),
     route(Method::GET, "/api/v1/extensions", Read, Handler::Extensions, "Extensions: built in, described, and of modules."),
     route(Method::GET, "/api/v1/variables", Read, Handler::Variables, "Every variable that there is, with its type."),
     route(Method::GET, "/api/v1/why", Read, Handler::Why, "Why nodes are not at their goal."),

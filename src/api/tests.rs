@@ -74,6 +74,7 @@ async fn appliance() -> Appliance {
         graph,
         policy: Policy::default(),
         roster: Default::default(),
+        boot: Default::default(),
         image_store: dir.path().join("images"),
         state_dir: dir.path().to_owned(),
         journal_health: engine.journal_health(),

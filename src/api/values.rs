@@ -7,7 +7,7 @@ use super::Api;
 use super::act::{check_image, read, submit};
 use super::ask::Query;
 use super::auth::Caller;
-use super::describe::take;
+use super::describe::{check_boot, take};
 use super::nodes::{check, if_match, known, tagged};
 use super::reply::{Body, Refusal, json};
 use super::select::{Unselected, selected, selection};
@@ -77,6 +77,7 @@ pub(super) async fn set(
     check(seen.as_deref(), &state, Some(&node), name)?;
     let known = node.by_hand.get(&variable);
     let value = take(&api.context.vault, &state.schema, &variable, &value, known)?;
+    check_boot(&state, &variable, Some(&value))?;
     check_image(&variable, [&node])?;
     submit(api, caller, vec![OperatorEvent::GoalSet { node: node.id, path: variable, value: Some(value) }]).await?;
     desired(api, name, path)

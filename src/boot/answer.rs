@@ -1,6 +1,6 @@
 //! What a machine is told to boot, by what asks.
 //!
-//! Purpose: one decision, [`answer`], which DHCP puts into its packets and the HTTP service serves. Specification: PXE 2.1,
+//! Purpose: [`answer`], the decision of `chain` as DHCP puts it into its packets. Specification: PXE 2.1,
 //! section 2.2; RFC 4578; UEFI 2.10, section 24.7 (HTTP boot); iPXE's encapsulated options.
 //!
 //! Invariants: iPXE is always sent to the node's own script, never to a boot program again, so that a chain of loaders
@@ -11,10 +11,12 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::firmware::{LOADERS_PATH, NoProgram, program};
+use super::chain::{Link, Refusal, Wishes, link};
+use super::firmware::LOADERS_PATH;
 use super::script::path_of;
+use super::target::TargetFile;
 use crate::fact::{BootClient, Transport};
-use crate::model::{Mac, NodeSpec};
+use crate::model::Mac;
 
 /// The name of a node's script in its folder, whose name is the node's hardware address with hyphens.
 pub const SCRIPT_FILE: &str = "script.ipxe";
@@ -58,7 +60,7 @@ pub enum BootAnswer {
         /// The TFTP server.
         server: Ipv4Addr,
         /// The program's file.
-        file: &'static str,
+        file: String,
     },
     /// UEFI firmware that boots by HTTP: it gets a boot program's URL.
     ProgramByHttp {
@@ -68,7 +70,7 @@ pub enum BootAnswer {
     /// Not firmware: it gets an address and nothing to boot.
     AddressOnly,
     /// Firmware that nothing here can boot.
-    NoProgram(NoProgram),
+    NoProgram(Refusal),
 }
 
 impl BootAnswer {
@@ -116,34 +118,31 @@ impl fmt::Display for BootAnswer {
     }
 }
 
-/// Whose machine asks.
-#[derive(Debug, Clone, Copy)]
-pub struct Asker<'a> {
-    /// The hardware address that it asks from.
-    pub mac: Mac,
-    /// The node that it is, if it is one.
-    pub node: Option<&'a NodeSpec>,
-}
-
-/// What `client` on `asker` is told to boot, with the services as its network sees them. An unknown machine is told what a
-/// node is: whether there is a script for it is the HTTP service's to say.
+/// What `client` on the machine with this hardware address is told to boot, with the services as its network sees them.
 #[must_use]
-pub fn answer(asker: Asker<'_>, client: BootClient, services: &Services) -> BootAnswer {
+pub fn answer(mac: Mac, wishes: &Wishes, client: BootClient, services: &Services) -> BootAnswer {
     let Services { tftp, http } = *services;
-    match client {
-        BootClient::Ipxe(_) => {
-            let path = path_of(asker.mac, SCRIPT_FILE);
-            BootAnswer::Script { server: tftp, url: format!("http://{http}{path}") }
+    match link(client, wishes) {
+        Ok(Link::Script) => {
+            BootAnswer::Script { server: tftp, url: format!("http://{http}{}", path_of(mac, SCRIPT_FILE)) }
         }
-        BootClient::PxeRom(architecture) => match program(architecture, Transport::Tftp) {
-            Ok(program) => BootAnswer::ProgramByTftp { server: tftp, file: program.file },
-            Err(why) => BootAnswer::NoProgram(why),
-        },
-        BootClient::HttpRom(architecture) => match program(architecture, Transport::Http) {
-            Ok(program) => BootAnswer::ProgramByHttp { url: format!("http://{http}{LOADERS_PATH}{}", program.file) },
-            Err(why) => BootAnswer::NoProgram(why),
-        },
-        BootClient::Other => BootAnswer::AddressOnly,
+        Ok(Link::Program { program, transport: Transport::Tftp, .. }) => {
+            BootAnswer::ProgramByTftp { server: tftp, file: program.file.to_owned() }
+        }
+        Ok(Link::Program { program, transport: Transport::Http, .. }) => {
+            BootAnswer::ProgramByHttp { url: format!("http://{http}{LOADERS_PATH}{}", program.file) }
+        }
+        Ok(Link::Efi { transport, .. }) => {
+            let path = path_of(mac, &format!("target/{}", TargetFile::Efi.name()));
+            match transport {
+                Transport::Tftp => {
+                    BootAnswer::ProgramByTftp { server: tftp, file: path.trim_start_matches('/').to_owned() }
+                }
+                Transport::Http => BootAnswer::ProgramByHttp { url: format!("http://{http}{path}") },
+            }
+        }
+        Ok(Link::AddressOnly) => BootAnswer::AddressOnly,
+        Err(why) => BootAnswer::NoProgram(why),
     }
 }
 
@@ -152,27 +151,10 @@ mod tests {
     use super::*;
     use crate::fact::Architecture;
 
-    fn node() -> NodeSpec {
-        NodeSpec {
-            name: "n1".parse().expect("a name"),
-            network: "boot".parse().expect("a name"),
-            mac: Mac([0x52, 0x54, 0, 0xab, 0xcd, 0xef]),
-            ip: Ipv4Addr::new(10, 77, 0, 11),
-            matching: Default::default(),
-            cake: None,
-            bmc: None,
-            labels: Default::default(),
-            pool: None,
-            arch: None,
-            platform: None,
-            parents: Vec::new(),
-            variables: Default::default(),
-            own: Default::default(),
-        }
-    }
+    const MAC: Mac = Mac([0x52, 0x54, 0, 0xab, 0xcd, 0xef]);
 
-    fn asker(node: &NodeSpec) -> Asker<'_> {
-        Asker { mac: node.mac, node: Some(node) }
+    fn answer(client: BootClient, services: &Services) -> BootAnswer {
+        super::answer(MAC, &Wishes::default(), client, services)
     }
 
     fn services() -> Services {
@@ -183,7 +165,7 @@ mod tests {
     #[test]
     fn ipxe_of_any_architecture_gets_its_nodes_script() {
         for architecture in [Architecture::X86Bios, Architecture::X64Uefi, Architecture::Arm64Uefi] {
-            let answer = answer(asker(&node()), BootClient::Ipxe(architecture), &services());
+            let answer = answer(BootClient::Ipxe(architecture), &services());
             assert_eq!(answer.file(), Some("http://10.77.0.1:8080/boot/52-54-00-ab-cd-ef/script.ipxe"));
             assert_eq!(answer.vendor_class(), None);
         }
@@ -191,28 +173,30 @@ mod tests {
 
     #[test]
     fn pxe_firmware_gets_a_program_by_tftp_and_http_firmware_its_url() {
-        let bios = answer(asker(&node()), BootClient::PxeRom(Architecture::X86Bios), &services());
+        let bios = answer(BootClient::PxeRom(Architecture::X86Bios), &services());
         assert_eq!((bios.file(), bios.next_server()), (Some("undionly.kpxe"), Some(Ipv4Addr::new(10, 77, 0, 1))));
         assert_eq!(bios.vendor_class(), Some("PXEClient"));
-        let http = answer(asker(&node()), BootClient::HttpRom(Architecture::X64UefiHttp), &services());
+        let http = answer(BootClient::HttpRom(Architecture::X64UefiHttp), &services());
         assert_eq!(http.file(), Some("http://10.77.0.1:8080/loaders/snponly.efi"));
         assert_eq!(http.vendor_class(), Some("HTTPClient"));
     }
 
     #[test]
     fn an_unknown_machine_is_told_a_program_and_the_script_of_its_own_address() {
-        let unknown = Asker { mac: Mac([2, 0, 0, 0, 0, 7]), node: None };
-        let rom = answer(unknown, BootClient::PxeRom(Architecture::X64Uefi), &services());
-        assert_eq!(rom.file(), Some("snponly.efi"));
-        let ipxe = answer(unknown, BootClient::Ipxe(Architecture::X64Uefi), &services());
-        assert_eq!(ipxe.file(), Some("http://10.77.0.1:8080/boot/02-00-00-00-00-07/script.ipxe"));
+        let unknown = Mac([2, 0, 0, 0, 0, 7]);
+        let told = |client| super::answer(unknown, &Wishes::default(), client, &services());
+        assert_eq!(told(BootClient::PxeRom(Architecture::X64Uefi)).file(), Some("snponly.efi"));
+        let script = told(BootClient::Ipxe(Architecture::X64Uefi));
+        assert_eq!(script.file(), Some("http://10.77.0.1:8080/boot/02-00-00-00-00-07/script.ipxe"));
     }
 
     #[test]
     fn an_operating_system_gets_an_address_and_unserved_firmware_the_reason() {
-        assert_eq!(answer(asker(&node()), BootClient::Other, &services()), BootAnswer::AddressOnly);
-        let arm = answer(asker(&node()), BootClient::PxeRom(Architecture::Arm64Uefi), &services());
-        assert!(matches!(arm, BootAnswer::NoProgram(_)), "{arm}");
+        assert_eq!(answer(BootClient::Other, &services()), BootAnswer::AddressOnly);
+        let riscv = answer(BootClient::PxeRom(Architecture::from(27)), &services());
+        assert!(matches!(riscv, BootAnswer::NoProgram(_)), "{riscv}");
+        let arm = answer(BootClient::PxeRom(Architecture::Arm64Uefi), &services());
+        assert_eq!(arm.file(), Some("grubaa64.efi"));
     }
 
     #[test]

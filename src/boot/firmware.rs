@@ -5,8 +5,8 @@
 //!
 //! Invariants: one pair of architecture and transport is served by one program at most; a name is a plain file name.
 //!
-//! Deliberately absent: the files themselves, and where they lie; arm64 and 32-bit UEFI, for which the packaged iPXE
-//! holds no build ([`NoProgram`] says so to whoever asks).
+//! Deliberately absent: the files themselves; iPXE for arm64 and for 32-bit UEFI, of which the package holds no build
+//! (arm64 gets GRUB; to the other [`NoProgram`] says so); which program a machine gets (`chain`).
 
 use thiserror::Error;
 
@@ -24,17 +24,66 @@ pub struct BootProgram {
     pub architectures: &'static [Architecture],
     /// How firmware fetches it.
     pub transports: &'static [Transport],
+    /// Where the distribution's package puts it, under another name and outside the folder of boot programs.
+    pub packaged: Option<&'static str>,
 }
 
-/// Every boot program, seen to work with the firmware that it is listed for.
+impl BootProgram {
+    /// Whether what it leads to is GRUB.
+    #[must_use]
+    pub fn is_grub(&self) -> bool {
+        self.file.starts_with("grub") || self.file.starts_with("shim")
+    }
+}
+
+/// GRUB as the distribution signs it, for x86-64. It reads its configuration, kernels and the rest by TFTP alone.
+pub const GRUB_X64: BootProgram = BootProgram {
+    file: "grubx64.efi",
+    architectures: &[Architecture::X64Uefi],
+    transports: &[Transport::Tftp],
+    packaged: Some("/usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed"),
+};
+/// The same for arm64.
+pub const GRUB_ARM64: BootProgram = BootProgram {
+    file: "grubaa64.efi",
+    architectures: &[Architecture::Arm64Uefi],
+    transports: &[Transport::Tftp],
+    packaged: Some("/usr/lib/grub/arm64-efi-signed/grubnetaa64.efi.signed"),
+};
+/// The shim, which firmware with Secure Boot trusts, and which trusts the distribution's GRUB. It fetches `grubx64.efi`
+/// from where it came from.
+pub const SHIM_X64: BootProgram = BootProgram {
+    file: "shimx64.efi",
+    architectures: &[Architecture::X64Uefi],
+    transports: &[Transport::Tftp],
+    packaged: Some("/usr/lib/shim/shimx64.efi.signed"),
+};
+/// The same for arm64.
+pub const SHIM_ARM64: BootProgram = BootProgram {
+    file: "shimaa64.efi",
+    architectures: &[Architecture::Arm64Uefi],
+    transports: &[Transport::Tftp],
+    packaged: Some("/usr/lib/shim/shimaa64.efi.signed"),
+};
+/// The programs that come to machines by GRUB.
+pub const SIGNED: &[BootProgram] = &[SHIM_X64, SHIM_ARM64, GRUB_X64, GRUB_ARM64];
+
+/// The programs that machines get unless something else is asked of them, seen to work with the firmware that each is
+/// listed for.
 pub const CATALOGUE: &[BootProgram] = &[
     // Drives the card through the ROM's own UNDI, so it needs no driver of its own.
-    BootProgram { file: "undionly.kpxe", architectures: &[Architecture::X86Bios], transports: &[Transport::Tftp] },
+    BootProgram {
+        file: "undionly.kpxe",
+        architectures: &[Architecture::X86Bios],
+        transports: &[Transport::Tftp],
+        packaged: None,
+    },
     // Drives the card through the firmware's own SNP: a fifth of the size of ipxe.efi, and no driver can be missing.
     BootProgram {
         file: "snponly.efi",
         architectures: &[Architecture::X64Uefi, Architecture::X64UefiHttp],
         transports: &[Transport::Tftp, Transport::Http],
+        packaged: None,
     },
 ];
 
@@ -59,11 +108,18 @@ pub fn program(architecture: Architecture, transport: Transport) -> Result<&'sta
     CATALOGUE.iter().find(serves).ok_or(NoProgram { architecture, transport })
 }
 
+/// Whether a machine can be booted at all, by whichever program.
+#[must_use]
+pub fn is_served(architecture: Architecture, transport: Transport) -> bool {
+    let mut all = CATALOGUE.iter().chain(SIGNED);
+    all.any(|p| p.architectures.contains(&architecture) && p.transports.contains(&transport))
+}
+
 /// The program with this file name, also with a leading slash, as some firmware asks.
 #[must_use]
 pub fn named(file: &str) -> Option<&'static BootProgram> {
     let file = file.trim_start_matches('/');
-    CATALOGUE.iter().find(|program| program.file == file)
+    CATALOGUE.iter().chain(SIGNED).find(|program| program.file == file)
 }
 
 #[cfg(test)]

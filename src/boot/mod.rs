@@ -6,13 +6,18 @@
 //! of a boot.
 
 pub mod answer;
+pub mod chain;
 pub mod client;
 pub mod dhcp;
 pub mod firmware;
 pub mod http;
+pub mod loaders;
+pub mod metadata;
 pub mod mutations;
+pub mod offer;
 pub mod pace;
 pub mod radv;
 pub mod script;
+pub mod target;
 pub mod template;
 pub mod tftp;

@@ -30,6 +30,7 @@ pub fn mutations() -> Vec<Mutation> {
         stage("boot.rom", &["armed"], &["rom"], 15_000, 180_000),
         stage("boot.loader", &["rom"], &["loader"], 5_000, 90_000),
         stage("boot.kernel", &["loader"], &["kernel"], 5_000, 120_000),
+        stage("boot.target", &["loader", "kernel"], &["target"], 20_000, 900_000),
         Mutation {
             consequences: vec![Consequence::new(Subject::run(), "init")],
             ..stage("boot.agent", &["kernel"], &["agent"], 20_000, 180_000)

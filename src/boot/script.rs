@@ -20,11 +20,10 @@
 use std::fmt::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use crate::model::boot::{KernelArgument, KernelArgumentError};
 use crate::model::{Digest, Mac, Name, NetworkSpec};
 use crate::state::Node;
 
@@ -68,59 +67,10 @@ pub struct BootSettings {
     pub initramfs: PathBuf,
     /// The folder of network boot programs.
     pub loaders: PathBuf,
-}
-
-/// One word that can stand on a kernel's command line in an iPXE script: printable ASCII without white space and
-/// quotes, and nothing that iPXE would expand or run (`${`, `||`, `&&`, `;`, a leading `#`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct KernelArgument(String);
-
-/// Why a text is no [`KernelArgument`].
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error(
-    "'{0}' cannot stand on a kernel command line: write one word of printable ASCII, without quotes, ';', '${{', '||' or '&&'"
-)]
-pub struct KernelArgumentError(pub String);
-
-impl KernelArgument {
-    /// The word.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for KernelArgument {
-    type Err = KernelArgumentError;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b';' | b'\\'));
-        let inert = !["${", "||", "&&"].iter().any(|special| text.contains(special));
-        // `--` would end the kernel's own arguments, and those of the agent behind it.
-        if text.is_empty() || !plain || !inert || text.starts_with('#') || text == "--" {
-            return Err(KernelArgumentError(text.chars().take(80).collect()));
-        }
-        Ok(KernelArgument(text.to_owned()))
-    }
-}
-
-impl TryFrom<String> for KernelArgument {
-    type Error = KernelArgumentError;
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<KernelArgument> for String {
-    fn from(argument: KernelArgument) -> Self {
-        argument.0
-    }
-}
-
-impl fmt::Display for KernelArgument {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
+    /// The folder of the files that boot targets name.
+    pub files: Option<PathBuf>,
+    /// The folder of the templates that boot targets name.
+    pub templates: Option<PathBuf>,
 }
 
 /// The right to join once, given to one boot of one node.
@@ -132,6 +82,18 @@ impl JoinToken {
     #[must_use]
     pub fn new(bytes: [u8; TOKEN_BYTES]) -> Self {
         JoinToken(bytes)
+    }
+
+    /// The token as it stands in a text: 64 hexadecimal digits.
+    #[must_use]
+    pub fn hex(&self) -> String {
+        Digest::from_bytes(self.0).hex()
+    }
+
+    /// The token that such a text stands for.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        Digest::from_hex(text).ok().map(|bytes| JoinToken(*bytes.as_bytes()))
     }
 
     /// The digest of the token's bytes: all that the journal ever holds of it.
@@ -218,7 +180,7 @@ pub fn script(
     ))
 }
 
-fn command_line(node: &Node, network: &NetworkSpec, settings: &BootSettings, token: &JoinToken) -> String {
+pub(super) fn command_line(node: &Node, network: &NetworkSpec, settings: &BootSettings, token: &JoinToken) -> String {
     let spec = &node.spec;
     let mut line = format!("initrd={INITRAMFS_NAME}");
     let mut add = |key: &str, value: &dyn fmt::Display| {

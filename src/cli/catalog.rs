@@ -12,7 +12,7 @@ use super::output::FormatArgs;
 use super::select::{Selectors, query};
 use super::table::{Cell, Table};
 use crate::model::schema::{Origin, Setting};
-use crate::model::{CakeSpec, Extension, NetworkSpec, VarPath};
+use crate::model::{CakeSpec, Extension, NetworkSpec, TargetSpec, VarPath};
 use crate::port::describe::{PoolDocument, ValueDocument, VariableDocument};
 use crate::port::document::Items;
 
@@ -188,6 +188,28 @@ pub async fn cakes(format: &FormatArgs, shell: &mut Shell) -> Result<Status, Cli
             if cake.images.is_empty() {
                 table.row([cake.name.clone().into(), "-".into(), "-".into()]);
             }
+        }
+        table
+    })
+    .await
+}
+
+/// Lists boot targets.
+pub async fn targets(format: &FormatArgs, shell: &mut Shell) -> Result<Status, CliError> {
+    list("/api/v1/targets", &Query::default(), format, shell, |targets: &[TargetSpec]| {
+        let mut table = Table::new(&["TARGET", "BOOTS", "METADATA", "THEN"]);
+        for target in targets {
+            let files: Vec<&str> = target
+                .files()
+                .chain([&target.script, &target.grub].into_iter().flatten().map(String::as_str))
+                .collect();
+            let metadata: Vec<&str> = target.metadata.keys().map(String::as_str).collect();
+            table.row([
+                target.name.clone().into(),
+                files.join(" ").into(),
+                or_dash(Some(metadata.join(" ")).filter(|metadata| !metadata.is_empty())),
+                or_dash(target.then.as_ref()),
+            ]);
         }
         table
     })

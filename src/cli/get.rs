@@ -44,6 +44,8 @@ pub enum Command {
     Networks(FormatArgs),
     /// List cakes.
     Cakes(FormatArgs),
+    /// List boot targets that are described.
+    Targets(FormatArgs),
 }
 
 /// Which nodes, and how.
@@ -109,6 +111,7 @@ pub async fn run(command: Command, shell: &mut Shell) -> Result<Status, CliError
         Command::Extensions(args) => catalog::extensions(&args, shell).await,
         Command::Variables(args) => catalog::variables(&args, shell).await,
         Command::Networks(args) => catalog::networks(&args, shell).await,
+        Command::Targets(args) => catalog::targets(&args, shell).await,
         Command::Cakes(args) => catalog::cakes(&args, shell).await,
     }
 }

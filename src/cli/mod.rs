@@ -8,6 +8,7 @@
 
 mod api;
 mod apply;
+mod boot_answer;
 mod catalog;
 mod client;
 mod clock;
@@ -21,6 +22,7 @@ mod diff;
 mod docs;
 mod error;
 mod events;
+mod firmware;
 mod freeze;
 mod get;
 mod graph;
@@ -122,6 +124,8 @@ enum Command {
     Mutation(mutation::Command),
     /// Explain why nodes are not at their goal.
     Why(why::Args),
+    /// Show what a machine would be told to boot, and why, without a packet.
+    BootAnswer(boot_answer::Args),
     /// Show the stages of nodes' last boots with their seconds.
     Timeline(timeline::Args),
     /// Show what changed between two moments.
@@ -151,6 +155,9 @@ enum Command {
     /// Begin, check, list or switch modules: programs that add variables and mutations.
     #[command(subcommand)]
     Module(module::Command),
+    /// List the network boot programs, or look whether they are on this machine.
+    #[command(subcommand)]
+    Firmware(firmware::Command),
     /// Print a completion script for a shell.
     Completion(completion::Args),
     /// Write the manual pages.
@@ -217,6 +224,7 @@ async fn dispatch(cli: Cli) -> Result<Status, CliError> {
         Command::Thaw(args) => freeze::thaw(args, &mut shell).await,
         Command::MassEvent(command) => mass_event::run(command, &mut shell).await,
         Command::Mutation(command) => mutation::run(command, &mut shell).await,
+        Command::BootAnswer(args) => boot_answer::run(args, &mut shell).await,
         Command::Why(args) => why::run(args, &mut shell).await,
         Command::Timeline(args) => timeline::run(args, &mut shell).await,
         Command::Diff(args) => diff::run(args, &mut shell).await,
@@ -231,6 +239,7 @@ async fn dispatch(cli: Cli) -> Result<Status, CliError> {
         Command::Man(args) => man::run(&args, &mut shell),
         Command::Sim(args) => sim::run(args, &mut shell),
         Command::Module(command) => module::run(command, &mut shell).await,
+        Command::Firmware(command) => firmware::run(command, &mut shell),
         Command::Completion(args) => completion::run(&args, &mut shell),
         Command::Version(args) => version::run(args, &mut shell).await,
         Command::Docs(command) => docs::run(&command, &mut shell),

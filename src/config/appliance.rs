@@ -111,6 +111,10 @@ pub struct Boot {
     pub loaders: PathBuf,
     /// The folder of vmlinuz and initramfs.
     pub layer0: PathBuf,
+    /// The folder of the files that boot targets name.
+    pub files: Option<PathBuf>,
+    /// The folder of the templates that boot targets name.
+    pub templates: Option<PathBuf>,
     /// The kernel's console.
     pub console: String,
     /// More kernel arguments; none holds white space.
@@ -217,6 +221,11 @@ impl Appliance {
         let boot = Boot {
             loaders: path(&boot, &keys::LOADERS)?,
             layer0: not_empty(&boot.need(&keys::LAYER0)?).map(|text| folder.join(text))?,
+            files: boot.get(&keys::FILES).map(|field| not_empty(&field).map(|text| folder.join(text))).transpose()?,
+            templates: boot
+                .get(&keys::TEMPLATES)
+                .map(|field| not_empty(&field).map(|text| folder.join(text)))
+                .transpose()?,
             console: boot.text_or_default(&keys::CONSOLE)?,
             arguments: boot.get(&keys::ARGUMENTS).map(|field| arguments(&field)).transpose()?.unwrap_or_default(),
         };

@@ -74,6 +74,11 @@ pub(super) fn parse(source: &Source) -> Result<ApplyRequest, ConfigError> {
     for table in root.sections(&keys::CAKE)? {
         request.cakes.push(cake(&table, &mut described)?);
     }
+    for table in root.sections(&super::keys::target::TARGET)? {
+        let target = super::target::read(&table)?;
+        described.note("target", &target.name, &table.need(&super::keys::target::NAME)?)?;
+        request.targets.push(target);
+    }
     for table in root.sections(&keys::NODE)? {
         request.nodes.extend(nodes(&table, &mut described)?);
     }

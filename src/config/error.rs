@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::source::Place;
+use crate::model::DigestError;
+use crate::model::boot::TargetError;
 use crate::model::identity::OctetsError;
 use crate::model::ids::NameError;
 use crate::model::limits::{API_BODY_BYTES_MAX, MODULES_MAX};
@@ -240,6 +242,12 @@ pub enum ValueError {
     /// An extension that cannot be.
     #[error(transparent)]
     Extension(ExtensionError),
+    /// A boot target that cannot be.
+    #[error(transparent)]
+    Target(TargetError),
+    /// Not a digest.
+    #[error(transparent)]
+    Digest(#[from] DigestError),
     /// Empty where something is needed.
     #[error("it is empty; {0}")]
     Empty(&'static str),

@@ -161,6 +161,7 @@ pub(super) const fn key(name: &'static str, kind: Kind, fallback: Fallback, mean
 }
 
 pub mod cluster;
+pub mod target;
 
 /// The keys of appliance.toml.
 pub mod appliance {
@@ -273,6 +274,18 @@ pub mod appliance {
         "more host names and addresses for the certificate that is made here, besides this machine's own",
     );
     pub const LOADERS: Key = key("loaders", Kind::Path, Text("/usr/lib/ipxe"), "folder of the network boot programs");
+    pub const FILES: Key = key(
+        "files",
+        Kind::Path,
+        Else("no target names a file"),
+        "folder of the kernels, initial RAM disks, EFI programs and images that boot targets name",
+    );
+    pub const TEMPLATES: Key = key(
+        "templates",
+        Kind::Path,
+        Else("no target names a template"),
+        "folder of the scripts, configurations and metadata that boot targets name; each is a template",
+    );
     pub const LAYER0: Key = key("layer0", Kind::Path, Required, "folder with the files vmlinuz and initramfs");
     pub const CONSOLE: Key = key("console", Kind::Text, Text("ttyS0,115200"), "the kernel's console");
     pub const ARGUMENTS: Key = key("arguments", Kind::Texts, Else("none"), "more kernel arguments, one a text");
@@ -386,7 +399,7 @@ pub mod appliance {
     static API_SECTION: Section =
         Section { title: "[api]", prefix: "api", keys: &[API_LISTEN, API_SOCKET, API_CERTIFICATE, API_KEY, API_NAMES] };
     static BOOT_SECTION: Section =
-        Section { title: "[boot]", prefix: "boot", keys: &[LOADERS, LAYER0, CONSOLE, ARGUMENTS] };
+        Section { title: "[boot]", prefix: "boot", keys: &[LOADERS, LAYER0, CONSOLE, ARGUMENTS, FILES, TEMPLATES] };
     static IMAGES_SECTION: Section = Section { title: "[images]", prefix: "images", keys: &[STORE] };
     static POWER_SECTION: Section = Section { title: "[power]", prefix: "power", keys: &[POLL_S] };
     static ENGINE_SECTION: Section = Section {

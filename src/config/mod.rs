@@ -20,6 +20,7 @@ pub mod ports;
 pub mod reference;
 mod source;
 mod suggest;
+mod target;
 #[cfg(test)]
 mod tests;
 

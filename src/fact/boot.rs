@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Digest, NodeId};
+use crate::model::{Digest, Name, NodeId};
 
 /// A client's processor and firmware interface, by the numbers of RFC 4578, section 2.1 and IANA's
 /// "Processor Architecture Types".
@@ -119,10 +119,46 @@ pub enum BootFile {
     Kernel,
     /// Layer 0.
     Initramfs,
+    /// What a loader runs for a target that is not layer 0.
+    TargetScript {
+        /// The target.
+        target: Name,
+        /// The digest of the token for this boot's metadata; the token itself is never stored.
+        token: Digest,
+        /// Whether files of the target follow.
+        follows: Follows,
+    },
+    /// A file of a target that is not layer 0.
+    TargetFile {
+        /// The target.
+        target: Name,
+        /// Whether files of the target follow.
+        follows: Follows,
+    },
+    /// A file of a boot's metadata.
+    Metadata,
+    /// The machine's word that its target is done.
+    TargetDone {
+        /// The target.
+        target: Name,
+        /// What it boots from now on; nothing where the target does not say.
+        then: Option<Name>,
+    },
     /// A part of an image.
     Image,
     /// Nothing that we know.
     Unknown,
+}
+
+/// Whether more of a target's files follow this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Follows {
+    /// They do.
+    More,
+    /// It is the last: with it the target is reached.
+    Nothing,
 }
 
 /// A file asked for or sent.

@@ -17,7 +17,7 @@ mod power;
 use serde::{Deserialize, Serialize};
 
 pub use agent::{AgentEvent, AgentFact, JoinRefusal, Reported, Scope};
-pub use boot::{Architecture, BootClient, BootFile, FileEvent, FileFact, MalformedFact, Transport};
+pub use boot::{Architecture, BootClient, BootFile, FileEvent, FileFact, Follows, MalformedFact, Transport};
 pub use dhcp::{DhcpEvent, DhcpFact, DhcpRefusal, Told};
 pub use engine::{Counted, EngineEvent, EngineFact, FailReason, FleetFact, OutcomeFact, Retry, StepName};
 pub use module::{Declaration, ModuleEvent, ModuleFact};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::variable::duration_text;
 use crate::model::{
-    CakeSpec, Extension, Name, NetworkSpec, NodeId, NodeSpec, PoolSpec, Template, TokenSpec, Value, VarPath,
+    CakeSpec, Extension, Name, NetworkSpec, NodeId, NodeSpec, PoolSpec, TargetSpec, Template, TokenSpec, Value, VarPath,
 };
 
 /// An operator's request.
@@ -115,6 +115,16 @@ pub enum OperatorEvent {
         /// Its name.
         name: Name,
     },
+    /// A boot target was described, newly or differently.
+    TargetDescribed {
+        /// All of it.
+        spec: Box<TargetSpec>,
+    },
+    /// A boot target is no longer described.
+    TargetRemoved {
+        /// Its name.
+        name: Name,
+    },
     /// Variables are no longer described.
     ExtensionRemoved {
         /// The extension's name.
@@ -191,6 +201,8 @@ impl OperatorEvent {
             | OperatorEvent::CakeRemoved { .. }
             | OperatorEvent::PoolRemoved { .. }
             | OperatorEvent::ExtensionRemoved { .. }
+            | OperatorEvent::TargetDescribed { .. }
+            | OperatorEvent::TargetRemoved { .. }
             | OperatorEvent::MutationSwitched { .. }
             | OperatorEvent::ModuleSwitched { .. }
             | OperatorEvent::TimeoutSet { .. }
@@ -247,6 +259,8 @@ impl OperatorFact {
             OperatorEvent::CakeRemoved { name } => format!("cake {name} removed"),
             OperatorEvent::PoolRemoved { name } => format!("pool {name} removed"),
             OperatorEvent::ExtensionRemoved { name } => format!("extension {name} removed"),
+            OperatorEvent::TargetDescribed { spec } => format!("boot target {} described", spec.name),
+            OperatorEvent::TargetRemoved { name } => format!("boot target {name} removed"),
             OperatorEvent::Frozen { node: Some(_) } => "frozen".into(),
             OperatorEvent::Frozen { node: None } => "everything frozen".into(),
             OperatorEvent::Thawed { node: Some(_) } => "thawed".into(),

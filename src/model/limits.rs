@@ -102,6 +102,16 @@ pub const MODULE_TEXT_CHARS_MAX: usize = 512;
 pub const MODULE_DECLARED_MAX: usize = 256;
 /// Modules that are programs; an appliance.toml with more is refused.
 pub const MODULES_MAX: usize = 32;
+/// Targets that are described; a description with more is refused.
+pub const TARGETS_MAX: usize = 256;
+/// Files and templates that one target names; a description with more is refused.
+pub const TARGET_FILES_MAX: usize = 32;
+/// Bytes of a file's name in a target; a longer one is refused.
+pub const TARGET_PATH_BYTES_MAX: usize = 256;
+/// Words of a target's own for the kernel's command line; a description with more is refused.
+pub const ARGUMENTS_MAX: usize = 64;
+/// Bytes of one such word, before it is rendered; a longer one is refused.
+pub const ARGUMENT_BYTES_MAX: usize = 512;
 
 const _: () = assert!(FACTS_PER_COMMIT_MAX <= FACT_QUEUE_MAX);
 const _: () = assert!(NODES_MAX <= NODESET_NAMES_MAX);

@@ -6,6 +6,7 @@
 //! Absent on purpose: decisions (see `plan`) and anything that was observed (see `fact` and `state`).
 
 pub mod access;
+pub mod boot;
 pub mod client_class;
 pub mod cluster;
 pub mod dhcp_option;
@@ -28,6 +29,7 @@ pub mod static_route;
 pub mod variable;
 
 pub use access::{Role, TokenSpec};
+pub use boot::{KernelArgument, Target, TargetSpec};
 pub use client_class::{ClassSpec, ClientSigns};
 pub use cluster::{BmcDriver, BmcSpec, BmcTemplate, CakeSpec, ImagePin, NodeSpec, PoolSpec, Template};
 pub use dhcp_option::{DhcpOptions, OptionValue};

@@ -99,6 +99,13 @@ impl VarPath {
         VarPath(shared(&format!("image.{image}.digest")))
     }
 
+    /// `boot.target`: what the machine boots.
+    #[must_use]
+    pub fn target() -> Self {
+        static PATH: LazyLock<VarPath> = LazyLock::new(|| VarPath(super::boot::TARGET.into()));
+        PATH.clone()
+    }
+
     /// The path as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use super::goal::{goal_reached, image_seen};
 use super::hold::{Hold, hold};
 use super::search::{NoPlan, Planner};
+use super::target::{next_boot, wanted};
 use crate::fact::{Counted, EngineEvent, FailReason, Retry, StepName};
 use crate::model::mutation::{Budget, Mutation, Subject, UNKNOWN};
 use crate::model::{Name, NodeId, UnixMs, Value, VarPath};
@@ -120,6 +121,12 @@ pub fn decide(node: &Node, control: &Control, planner: &mut Planner, policy: &Po
     }
     if goal_reached(node) {
         return Decision::AtGoal;
+    }
+    if let Some(runs) = next_boot(node) {
+        // Whatever the plan begins with, it is not begun before somebody asks for the machine's power.
+        let step = plan.ok().and_then(|plan| plan.steps.into_iter().next());
+        let step = step.unwrap_or(StepName { mutation: "power.reclaim".into(), image: None });
+        return Decision::Held { step, hold: Hold::NextBoot { target: wanted(node), runs } };
     }
     match node.retry.next {
         Some(Retry::Quarantined) => return Decision::Quarantined,

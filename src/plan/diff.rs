@@ -17,7 +17,9 @@ use serde::{Deserialize, Serialize};
 pub use self::error::ApplyError;
 use super::resolve::{NodeDescription, said_of};
 use crate::fact::OperatorEvent;
-use crate::model::{CakeSpec, Extension, Name, NetworkSpec, NodeId, NodeSpec, PoolSpec, Schema, Template, VarPath};
+use crate::model::{
+    CakeSpec, Extension, Name, NetworkSpec, NodeId, NodeSpec, PoolSpec, Schema, TargetSpec, Template, VarPath,
+};
 use crate::state::{Node, State};
 
 /// What becomes of the things that a description does not name.
@@ -51,6 +53,8 @@ pub struct Description {
     pub networks: Vec<NetworkSpec>,
     /// Its cakes.
     pub cakes: Vec<CakeSpec>,
+    /// Its boot targets.
+    pub targets: Vec<TargetSpec>,
     /// What all nodes have in common.
     pub defaults: Option<Template>,
     /// Its pools.
@@ -76,6 +80,8 @@ pub enum Described {
     Network,
     /// A cake.
     Cake,
+    /// A boot target.
+    Target,
     /// What all nodes have in common.
     Defaults,
     /// A pool.
@@ -91,6 +97,7 @@ impl fmt::Display for Described {
             Described::Extension => "extension",
             Described::Network => "network",
             Described::Cake => "cake",
+            Described::Target => "target",
             Described::Defaults => "defaults",
             Described::Pool => "pool",
             Described::Node => "node",
@@ -230,6 +237,13 @@ pub fn diff(state: &State, description: &Description) -> Result<(Vec<Change>, Ve
             found.noted(Described::Cake, &spec.name, kind_of(old), users, vec![]).by(event);
         }
     }
+    for spec in &description.targets {
+        let old = state.targets.get(&spec.name).map(|old| fields_that_differ(old.as_ref(), spec));
+        if is_change(&old) {
+            let event = OperatorEvent::TargetDescribed { spec: Box::new(spec.clone()) };
+            found.change(Described::Target, &spec.name, kind_of(old)).by(event);
+        }
+    }
     wider(state, description, &after, &mut found);
     for (id, spec) in &after.resolved {
         node(state, *id, spec, &after.schema, &mut found);
@@ -239,6 +253,10 @@ pub fn diff(state: &State, description: &Description) -> Result<(Vec<Change>, Ve
     }
     for name in &gone.cakes {
         found.change(Described::Cake, name, ChangeKind::Remove).by(OperatorEvent::CakeRemoved { name: name.clone() });
+    }
+    for name in &gone.targets {
+        let event = OperatorEvent::TargetRemoved { name: name.clone() };
+        found.change(Described::Target, name, ChangeKind::Remove).by(event);
     }
     for name in &gone.networks {
         let event = OperatorEvent::NetworkRemoved { name: name.clone() };

@@ -2,10 +2,11 @@
 //!
 //! A node that should be powered off cannot be asked to run; an image cannot run on a node that should not be in
 //! step. So `power=off` set by hand silences the goals that the node's cake still states, and taking it back
-//! restores them. Goals are lenient: what is not asked for is free.
+//! restores them. A target that is not layer 0 takes the place of `run` and the images. Goals are lenient: what is not asked for is free.
 
 use std::collections::BTreeMap;
 
+use super::target::{REACHED, is_layer0, next_boot};
 use crate::model::{Name, Symbol, Value, VarPath};
 use crate::state::{Aim, Node, Request};
 
@@ -41,6 +42,12 @@ pub fn goal(node: &Node) -> Goal {
         let (Aim::Goal, Value::Symbol(symbol), None) = (desired.aim, &desired.value, path.as_image()) else { continue };
         variables.insert(path.clone(), symbol.clone());
     }
+    if !is_layer0(node) {
+        // Nothing can be asked of an operating system that is not ours but that it was started.
+        variables.retain(|path, _| *path == VarPath::power());
+        variables.insert(VarPath::boot(), REACHED.into());
+        return Goal { variables, images: BTreeMap::new() };
+    }
     if variables.get(&VarPath::run()).is_some_and(|run| run.as_str() != "sync") {
         variables.insert(VarPath::run(), "init".into());
     }
@@ -75,6 +82,7 @@ pub fn image_seen<'a>(node: &'a Node, image: &Name) -> Option<&'a str> {
 pub fn goal_reached(node: &Node) -> bool {
     let Goal { variables, images } = goal(node);
     node.request.is_none()
+        && next_boot(node).is_none()
         && variables.iter().all(|(path, wanted)| node.see_symbol(path) == Some(wanted.as_str()))
         && images.iter().all(|(image, wanted)| image_seen(node, image) == Some(*wanted))
 }

@@ -143,6 +143,7 @@ enum HoldKey {
     NodeFrozen,
     AllFrozen,
     Guarded(VarPath, String),
+    NextBoot(String, String),
     Queued,
 }
 
@@ -153,6 +154,7 @@ impl From<&Hold> for HoldKey {
             Hold::AllFrozen { .. } => HoldKey::AllFrozen,
             Hold::Guarded { variable, value, .. } => HoldKey::Guarded(variable.clone(), value.to_string()),
             Hold::MassEvent { .. } => HoldKey::MassEvent,
+            Hold::NextBoot { target, runs } => HoldKey::NextBoot(target.clone(), runs.clone()),
             Hold::Queued { .. } => HoldKey::Queued,
         }
     }
@@ -256,7 +258,7 @@ fn since(report: &WhyReport) -> Option<UnixMs> {
         Reason::BackingOff { last, .. } | Reason::Quarantined { last, .. } => last.as_ref().map(|last| last.at),
         Reason::Held { hold, .. } => match hold {
             Hold::NodeFrozen { since } | Hold::AllFrozen { since } | Hold::MassEvent { since, .. } => Some(*since),
-            Hold::Guarded { .. } | Hold::Queued { .. } => None,
+            Hold::Guarded { .. } | Hold::NextBoot { .. } | Hold::Queued { .. } => None,
         },
         Reason::AtGoal | Reason::NoPowerControl | Reason::Disabled { .. } | Reason::NoPlan { .. } | Reason::Pending => {
             None

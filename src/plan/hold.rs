@@ -1,6 +1,6 @@
 //! What holds a step back although it is the next one: a freeze, a guard, a mass event, too many disturbed nodes.
 //!
-//! Invariants: a freeze holds every step; the others hold disruptive steps alone. A node that is being disturbed already
+//! Invariants: a freeze holds every step, and so does a target that is for the next boot; the others hold disruptive steps alone. A node that is being disturbed already
 //! does not count twice, so that a plan of several disruptive steps is not held in the middle. An operator's leave to
 //! disturb a node lifts its guards, and nothing else.
 
@@ -9,6 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::decide::Policy;
+use super::target::{next_boot, wanted};
 use crate::model::mutation::{Disruption, Mutation};
 use crate::model::{Guard, Symbol, UnixMs, VarPath};
 use crate::state::{Control, Node};
@@ -46,6 +47,13 @@ pub enum Hold {
         /// How many there were.
         of: u64,
     },
+    /// Its target is for its next boot, and what it runs meanwhile is not disturbed.
+    NextBoot {
+        /// The target.
+        target: String,
+        /// What it runs.
+        runs: String,
+    },
     /// As many nodes are disturbed as may be at once.
     Queued {
         /// How many are disturbed.
@@ -64,6 +72,9 @@ impl fmt::Display for Hold {
             Hold::MassEvent { since, bad, of } => {
                 write!(f, "an operator's word on the mass event of {since} ({bad} of {of} nodes turned bad)")
             }
+            Hold::NextBoot { target, runs } => {
+                write!(f, "a power cycle (it runs {runs}; {target} is for its next boot)")
+            }
             Hold::Queued { disrupted, max } => write!(f, "its turn ({disrupted} nodes are disturbed, {max} may be)"),
         }
     }
@@ -77,6 +88,9 @@ pub fn hold(node: &Node, control: &Control, policy: &Policy, mutation: &Mutation
     }
     if let Some(since) = control.frozen {
         return Some(Hold::AllFrozen { since });
+    }
+    if let Some(runs) = next_boot(node) {
+        return Some(Hold::NextBoot { target: wanted(node), runs });
     }
     if mutation.disruption == Disruption::None {
         return None;

@@ -18,6 +18,7 @@ mod hold;
 pub mod resolve;
 mod search;
 pub mod select;
+pub mod target;
 #[cfg(test)]
 mod tests;
 mod timeline;

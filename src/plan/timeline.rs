@@ -70,6 +70,7 @@ impl fmt::Display for Mark {
             Mark::AgentLost => "agent lost",
             Mark::PowerOff => "power off",
             Mark::GoalReached => "goal reached",
+            Mark::TargetReached(target) => return write!(f, "target {target} reached"),
         };
         f.write_str(text)
     }

@@ -13,8 +13,8 @@ use super::document::NodeDocument;
 use crate::model::given::UNCHANGED_SECRET;
 use crate::model::schema::Setting;
 use crate::model::{
-    BmcDriver, Extension, Given, Mac, Name, NetworkSpec, NodeId, NodeMatch, PoolSpec, Revision, Symbol, Template,
-    UnixMs, VarPath, VarType,
+    BmcDriver, Extension, Given, Mac, Name, NetworkSpec, NodeId, NodeMatch, PoolSpec, Revision, Symbol, TargetSpec,
+    Template, UnixMs, VarPath, VarType,
 };
 use crate::plan::Unnamed;
 use crate::plan::resolve::{NodeDescription, SaidBy, said_by, said_of};
@@ -37,6 +37,9 @@ pub struct ApplyRequest {
     /// Its cakes.
     #[serde(default)]
     pub cakes: Vec<CakeRequest>,
+    /// Its boot targets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<TargetSpec>,
     /// What all nodes have in common.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub defaults: Option<TemplateRequest>,

@@ -21,7 +21,7 @@ pub const REASONS: &[&str] = &[
 ];
 
 /// The words of [`crate::plan::Hold`].
-pub const HOLDS: &[&str] = &["node_frozen", "all_frozen", "guarded", "mass_event", "queued"];
+pub const HOLDS: &[&str] = &["node_frozen", "all_frozen", "guarded", "mass_event", "next_boot", "queued"];
 
 /// The stages of timelines, in the order of a boot; those of images stand for every image.
 pub const TIMELINE_STAGES: &[&str] = &[
@@ -42,6 +42,7 @@ pub const TIMELINE_STAGES: &[&str] = &[
     "agent lost",
     "power off",
     "goal reached",
+    "target <name> reached",
 ];
 
 /// The stages of nodes, which say in one word how far they have come: values of `power`, `boot` and `run`, and two more.

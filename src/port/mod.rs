@@ -6,6 +6,7 @@
 //! Absent on purpose: what facts mean, and who acts on an action.
 
 pub mod access;
+pub mod boot_answer;
 pub mod control;
 pub mod describe;
 pub mod document;

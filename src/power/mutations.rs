@@ -69,7 +69,7 @@ pub fn mutations() -> Vec<Mutation> {
         off(names::OFF, vec![Condition::new(Subject::run(), &["init", "lost"])]),
         off(
             names::RECLAIM,
-            vec![Condition::new(Subject::boot(), &["idle", "armed", "rom", "loader", "kernel", "stuck"])],
+            vec![Condition::new(Subject::boot(), &["idle", "armed", "rom", "loader", "kernel", "target", "stuck"])],
         ),
     ]
 }

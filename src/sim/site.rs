@@ -115,6 +115,8 @@ pub(super) fn settings() -> BootSettings {
         kernel: PathBuf::new(),
         initramfs: PathBuf::new(),
         loaders: PathBuf::new(),
+        files: None,
+        templates: None,
     }
 }
 

@@ -1,8 +1,10 @@
 //! What packets, files and BMCs tell about a boot, folded.
 
-use super::node::{Lease, Mark, Node, StateSource};
-use crate::fact::{BootClient, BootFile, DhcpEvent, DhcpFact, FileEvent, FileFact, PowerEvent, PowerOrder, PowerState};
-use crate::model::{UnixMs, Value, VarPath};
+use super::node::{Lease, Mark, MetadataGrant, Node, StateSource};
+use crate::fact::{
+    BootClient, BootFile, DhcpEvent, DhcpFact, FileEvent, FileFact, Follows, PowerEvent, PowerOrder, PowerState,
+};
+use crate::model::{Name, UnixMs, Value, VarPath};
 
 pub(super) fn apply_dhcp(node: &mut Node, at: UnixMs, fact: &DhcpFact) {
     node.last.dhcp = Some((at, fact.client, fact.sentence().into()));
@@ -41,6 +43,7 @@ pub(super) fn apply_file(node: &mut Node, at: UnixMs, fact: &FileFact) {
         }
         BootFile::Script { token } => {
             node.token = Some(*token);
+            node.metadata = None;
             node.mark(at, Mark::ScriptSent);
             boot_seen(node, at, "loader");
         }
@@ -52,8 +55,29 @@ pub(super) fn apply_file(node: &mut Node, at: UnixMs, fact: &FileFact) {
             node.mark(at, Mark::InitramfsSent);
             boot_seen(node, at, "kernel");
         }
-        BootFile::Image | BootFile::Unknown => {}
+        BootFile::TargetScript { target, token, follows } => {
+            node.token = None;
+            node.metadata = Some(MetadataGrant { token: *token, target: target.clone() });
+            node.mark(at, Mark::ScriptSent);
+            boot_seen(node, at, "loader");
+            target_seen(node, at, target, *follows);
+        }
+        BootFile::TargetFile { target, follows } => {
+            boot_seen(node, at, "kernel");
+            target_seen(node, at, target, *follows);
+        }
+        BootFile::Metadata | BootFile::TargetDone { .. } | BootFile::Image | BootFile::Unknown => {}
     }
+}
+
+/// The last file of a target is all that is ever seen of it.
+fn target_seen(node: &mut Node, at: UnixMs, target: &Name, follows: Follows) {
+    if follows == Follows::More || node.agent.session.is_some() {
+        return;
+    }
+    node.mark(at, Mark::TargetReached(target.clone()));
+    boot_seen(node, at, "target");
+    node.observe(at, VarPath::target(), Value::Text(target.as_str().into()), StateSource::Boot);
 }
 
 pub(super) fn apply_power(node: &mut Node, at: UnixMs, event: &PowerEvent) {

@@ -88,11 +88,11 @@ impl From<&BootFile> for FileKind {
     fn from(file: &BootFile) -> Self {
         match file {
             BootFile::Loader => FileKind::Loader,
-            BootFile::Script { .. } => FileKind::Script,
-            BootFile::Kernel => FileKind::Kernel,
+            BootFile::Script { .. } | BootFile::TargetScript { .. } => FileKind::Script,
+            BootFile::Kernel | BootFile::TargetFile { .. } => FileKind::Kernel,
             BootFile::Initramfs => FileKind::Initramfs,
             BootFile::Image => FileKind::Image,
-            BootFile::Unknown => FileKind::Unknown,
+            BootFile::Metadata | BootFile::TargetDone { .. } | BootFile::Unknown => FileKind::Unknown,
         }
     }
 }

@@ -32,14 +32,15 @@ pub use control::{Control, LEARNED_MIN, Learned, MassEvent};
 pub use last::{ConsoleTail, DhcpEnd, FileEnd, FileKind, Last};
 pub use lease::{Leases, MachineLease};
 pub use node::{
-    AgentLink, Aim, Attempt, Desired, DesiredSource, InFlight, Lease, Mark, Marked, Node, Observed, Request,
-    RetryState, StateSource,
+    AgentLink, Aim, Attempt, Desired, DesiredSource, InFlight, Lease, Mark, Marked, MetadataGrant, Node, Observed,
+    Request, RetryState, StateSource,
 };
 
 use crate::fact::{ApplianceFact, BootClient, DhcpEvent, DhcpFact, DhcpRefusal, Fact, Stamped, Told};
 use crate::model::limits::UNKNOWN_MACHINES_MAX;
 use crate::model::{
-    CakeSpec, Digest, FactSeq, Identity, Mac, Name, NetworkSpec, NodeId, PoolSpec, Schema, Template, TokenSpec, UnixMs,
+    CakeSpec, Digest, FactSeq, Identity, Mac, Name, NetworkSpec, NodeId, PoolSpec, Schema, TargetSpec, Template,
+    TokenSpec, UnixMs,
 };
 
 /// Everything that is known, up to one fact.
@@ -53,6 +54,9 @@ pub struct State {
     pub networks: OrdMap<Name, Arc<NetworkSpec>>,
     /// Cakes by name.
     pub cakes: OrdMap<Name, Arc<CakeSpec>>,
+    /// Boot targets by name, besides the built-in ones.
+    #[serde(default)]
+    pub targets: OrdMap<Name, Arc<TargetSpec>>,
     /// What all nodes have in common, unless their pool or they say otherwise.
     #[serde(default)]
     pub defaults: Arc<Template>,
@@ -135,6 +139,7 @@ impl State {
             Fact::File(fact) => {
                 if let Some(node) = fact.node {
                     self.change(node, |n| boot::apply_file(n, at, fact));
+                    operator::target_done(self, at, node, fact);
                 }
             }
             Fact::Power(fact) => self.watching(at, fact.node, |n| boot::apply_power(n, at, &fact.event)),

@@ -53,6 +53,9 @@ pub struct Node {
     pub agent: AgentLink,
     /// The digest of the join token of its present boot, until it is used.
     pub token: Option<Digest>,
+    /// The digest of the token by which its present boot may fetch metadata, and the target that this is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<MetadataGrant>,
     /// Its lease.
     pub lease: Option<Lease>,
     /// The hardware address that it last had a lease with, where that is not the described one.
@@ -64,6 +67,15 @@ pub struct Node {
     pub marks: Vec<Marked>,
     /// The last thing seen of each source, as evidence.
     pub last: Last,
+}
+
+/// The right of one boot to fetch its metadata.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetadataGrant {
+    /// The digest of the token.
+    pub token: Digest,
+    /// The target whose metadata it is.
+    pub target: Name,
 }
 
 /// A value that is wanted.
@@ -264,6 +276,8 @@ pub enum Mark {
     PowerOff,
     /// Every goal is met.
     GoalReached,
+    /// All files of a target that is not layer 0 were sent.
+    TargetReached(Name),
 }
 
 impl Node {
@@ -285,6 +299,7 @@ impl Node {
             ordered_off_at: None,
             agent: AgentLink::default(),
             token: None,
+            metadata: None,
             lease: None,
             other_mac: None,
             hardware: None,

@@ -28,7 +28,10 @@ impl Node {
         self.store(at, path.clone(), value, source);
         match path.as_str() {
             "power" => self.power_seen(at, before.as_deref(), &symbol),
-            "boot" if symbol != "agent" => self.forget_run(),
+            "boot" if symbol != "agent" => {
+                self.forget_run();
+                self.forget(&VarPath::target());
+            }
             "boot" if changed => self.forget(&VarPath::run()),
             "run" if changed && symbol == "sync" => self.mark(at, Mark::InSync),
             "run" if symbol == "lost" => self.forget_images(),

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::node::{Aim, Desired, DesiredSource, Node, RetryState};
+use super::node::{Aim, Desired, DesiredSource, Node, RetryState, StateSource};
 use super::{Request, State, Token};
-use crate::fact::OperatorEvent;
+use crate::fact::{BootFile, FileEvent, FileFact, OperatorEvent};
+use crate::model::boot::LOCAL;
 use crate::model::schema::Setting;
 use crate::model::{CakeSpec, Name, NodeId, NodeSpec, Revision, Template, UnixMs, Value, VarPath};
 
@@ -42,6 +43,12 @@ pub(super) fn apply(state: &mut State, at: UnixMs, event: &OperatorEvent) {
             if state.schema.add(spec.clone()).is_ok() {
                 settle_where(state, at, |_| true);
             }
+        }
+        OperatorEvent::TargetDescribed { spec } => {
+            state.targets.insert(spec.name.clone(), Arc::new((**spec).clone()));
+        }
+        OperatorEvent::TargetRemoved { name } => {
+            state.targets.remove(name);
         }
         OperatorEvent::ExtensionRemoved { name } => {
             state.schema.remove(name);
@@ -92,6 +99,24 @@ pub(super) fn apply(state: &mut State, at: UnixMs, event: &OperatorEvent) {
         }
         OperatorEvent::TokenRevoked { name } => revoke(state, name),
     }
+}
+
+/// A target that is done leads to the one that follows it, as if an operator had asked for that.
+pub(super) fn target_done(state: &mut State, at: UnixMs, id: NodeId, fact: &FileFact) {
+    let (BootFile::TargetDone { then: Some(then), .. }, FileEvent::Sent { .. }) = (&fact.file, &fact.event) else {
+        return;
+    };
+    state.change(id, |node| {
+        node.by_hand.insert(VarPath::target(), Value::Text(then.as_str().into()));
+        node.metadata = None;
+        // It restarts by itself, and its own disk is asked for nowhere.
+        if then.as_str() == LOCAL && node.see_symbol(&VarPath::boot()) == Some("target") {
+            let value = Value::Text(LOCAL.into());
+            node.observe(at, VarPath::target(), value, StateSource::Implied);
+        }
+        node.revision = node.revision.next();
+    });
+    settle(state, at, id);
 }
 
 /// A name stands for one token at a time.

@@ -68,6 +68,7 @@ impl Appliance {
             graph: graph(),
             policy: policy(),
             roster: Default::default(),
+            boot: Default::default(),
             image_store: dir.path().join("images"),
             state_dir: dir.path().to_owned(),
             journal_health: engine.journal_health(),

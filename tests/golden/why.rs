@@ -43,6 +43,7 @@ fn slug(reason: &Reason) -> String {
         Reason::Held { hold: Hold::AllFrozen { .. }, .. } => "held.all_frozen".into(),
         Reason::Held { hold: Hold::Guarded { .. }, .. } => "held.guarded".into(),
         Reason::Held { hold: Hold::MassEvent { .. }, .. } => "held.mass_event".into(),
+        Reason::Held { hold: Hold::NextBoot { .. }, .. } => "held.next_boot".into(),
         Reason::Held { hold: Hold::Queued { .. }, .. } => "held.queued".into(),
         Reason::Disabled { .. } => "disabled".into(),
         Reason::NoPlan { cause: NoWay::Unreachable, .. } => "no_plan.unreachable".into(),

@@ -78,6 +78,8 @@ impl Appliance {
             extra_arguments: vec!["panic=-1".parse().unwrap()],
             kernel: folder.path().join("kernel"),
             initramfs: folder.path().join("initramfs"),
+            files: None,
+            templates: None,
             loaders: folder.path().join("loaders"),
         };
         let options = HttpOptions::new("127.0.0.1:0".parse().unwrap(), Arc::new(settings));

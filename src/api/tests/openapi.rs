@@ -109,6 +109,8 @@ fn bodies(handler: Handler, asked: &mut SchemaGenerator, given: &mut SchemaGener
         Handler::Defaults => of::<TemplateRequest>(given),
         Handler::Networks => of::<Items<NetworkSpec>>(given),
         Handler::Cakes => of::<Items<CakeSpec>>(given),
+        Handler::BootAnswer => of::<crate::port::boot_answer::BootAnswerDocument>(given),
+        Handler::Targets => of::<Items<crate::model::TargetSpec>>(given),
         Handler::Why => of::<WhyDocument>(given),
         Handler::Timeline => of::<TimelinesDocument>(given),
         Handler::Machines => of::<Items<MachineDocument>>(given),
@@ -378,6 +380,7 @@ fn the_words_to_choose_from_are_those_of_the_types() {
             AgentLost,
             PowerOff,
             GoalReached,
+            TargetReached(image()),
         ]
     };
     let marks: Vec<String> = marks.iter().map(|mark| mark.to_string().replace("hello", "<name>")).collect();

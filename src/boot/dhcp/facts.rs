@@ -10,46 +10,20 @@
 use super::codec::{IpxeOption, RelayPart, Request};
 use uuid::Uuid;
 
-use crate::boot::firmware::program;
-use crate::fact::{Architecture, BootClient, DhcpEvent, DhcpFact, Fact, MalformedFact, Told, Transport};
+use crate::boot::client::{self, IPXE_CLASS, Said};
+use crate::fact::{BootClient, DhcpEvent, DhcpFact, Fact, MalformedFact, Told};
 use crate::model::limits::TOLD_BYTES_MAX;
 use crate::model::{NodeId, Octets};
 
 /// The service's name in facts.
 const SERVICE: &str = "dhcp";
-/// The user class of iPXE.
-const IPXE_CLASS: &[u8] = b"iPXE";
 
 /// What on the machine is asking.
 #[must_use]
 pub fn client_of(request: &Request) -> BootClient {
-    let class = request.vendor_class.as_deref().unwrap_or_default();
-    let http = class.starts_with(b"HTTPClient");
-    let transport = if http { Transport::Http } else { Transport::Tftp };
-    let architecture = || architecture_of(request, class, transport);
-    if request.ipxe == IpxeOption::Present || request.user_classes.iter().any(|class| class == IPXE_CLASS) {
-        BootClient::Ipxe(architecture())
-    } else if http {
-        BootClient::HttpRom(architecture())
-    } else if class.starts_with(b"PXEClient") {
-        BootClient::PxeRom(architecture())
-    } else {
-        BootClient::Other
-    }
-}
-
-/// From option 93, or from the vendor class (`PXEClient:Arch:00007:UNDI:003016`) when that is missing; a machine that
-/// says nothing is of the kind that was there before the question.
-fn architecture_of(request: &Request, class: &[u8], transport: Transport) -> Architecture {
-    let told: Vec<Architecture> = request.architectures.iter().map(|number| Architecture::from(*number)).collect();
-    let served = told.iter().copied().find(|architecture| program(*architecture, transport).is_ok());
-    served.or(told.first().copied()).or_else(|| in_class(class)).unwrap_or(Architecture::X86Bios)
-}
-
-fn in_class(class: &[u8]) -> Option<Architecture> {
-    let text = str::from_utf8(class).ok()?;
-    let (_, after) = text.split_once(":Arch:")?;
-    after.split(':').next()?.parse::<u16>().ok().map(Architecture::from)
+    let ipxe = request.ipxe == IpxeOption::Present || request.user_classes.iter().any(|class| class == IPXE_CLASS);
+    let vendor_class = request.vendor_class.as_deref().unwrap_or_default();
+    client::client_of(&Said { vendor_class, architectures: &request.architectures, ipxe })
 }
 
 /// What the machine says of itself, and its relay of where it is; of what is longer than [`TOLD_BYTES_MAX`] the start.

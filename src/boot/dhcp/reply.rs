@@ -20,7 +20,8 @@ use self::place::Place;
 use super::codec::{Delivery, IPXE_ENCAPSULATED, Request, RequestKind, Response, ResponseKind, raw};
 use super::facts::{client_of, exchange, told_by};
 use super::ledger::Ledger;
-use crate::boot::answer::{Asker, BootAnswer, Services, answer};
+use crate::boot::answer::{BootAnswer, Services, answer};
+use crate::boot::chain::Wishes;
 use crate::fact::{DhcpEvent, DhcpRefusal, Fact, Told};
 use crate::model::{Mac, NetworkSpec, UnixMs};
 use crate::state::{Node, State};
@@ -118,6 +119,7 @@ pub struct Desk<'a> {
 
 /// A machine in its network.
 struct Client<'a> {
+    state: &'a State,
     request: &'a Request,
     /// The node that it is, if it is one.
     node: Option<&'a Node>,
@@ -147,7 +149,7 @@ pub fn reply(desk: Desk<'_>, request: &Request) -> Reply {
     };
     let told = Told { network: Some(network.name.clone()), ..told };
     let services = desk.services.seen_at(server_id);
-    let client = Client { request, node, network, link: desk.link, server_id, services, told };
+    let client = Client { state: desk.state, request, node, network, link: desk.link, server_id, services, told };
     match node {
         Some(node) => client.asks(Own::Is(node.spec.ip)),
         None => {
@@ -202,8 +204,8 @@ impl Client<'_> {
     }
 
     fn boot(&self) -> BootAnswer {
-        let asker = Asker { mac: self.request.mac, node: self.node.map(|node| node.spec.as_ref()) };
-        answer(asker, client_of(self.request), &self.services)
+        let wishes = self.node.map(|node| Wishes::of(self.state, node)).unwrap_or_default();
+        answer(self.request.mac, &wishes, client_of(self.request), &self.services)
     }
 
     fn discover(&self, own: Ipv4Addr) -> Reply {

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::facts::{self, Asked, Parts, Telling};
 use super::files::Library;
 use super::gate::Gate;
+use crate::boot::offer::Offers;
 use crate::boot::pace::{Pace, Rate, Verdict};
 use crate::boot::script::BootSettings;
 use crate::boot::tftp::files::Disk;
@@ -34,7 +35,7 @@ pub(super) struct Desk {
     pub(super) library: Library,
     pub(super) disk: Disk,
     pub(super) gate: Arc<Gate>,
-    pub(super) settings: Arc<BootSettings>,
+    pub(super) offers: Arc<Offers>,
     pub(super) state: StateReader,
     pub(super) facts: FactSender,
     shutdown: CancellationToken,
@@ -63,7 +64,7 @@ impl Desk {
             library,
             disk: Disk::new(),
             gate,
-            settings,
+            offers: Arc::new(Offers::new(settings)),
             state,
             facts,
             shutdown,

@@ -15,7 +15,6 @@ use hyper::header::{
     VARY,
 };
 use hyper::{Request, Response, StatusCode};
-use ring::rand::{SecureRandom, SystemRandom};
 
 use super::body::AnswerBody;
 use super::desk::Desk;
@@ -25,7 +24,11 @@ use super::files::{FileFault, Form, Opened};
 use super::reply::{Fields, Method, Reply, decide};
 use super::route::{AuthorityForm, ImageFile, Route, route};
 use super::ticket::{Line, Ticket};
-use crate::boot::script::{JoinToken, TOKEN_BYTES, script};
+use crate::boot::chain::{Kind, Reader};
+use crate::boot::offer::{OfferError, file_of};
+use crate::boot::script::JoinToken;
+use crate::boot::target::{Handed, TargetFile};
+use crate::fact::BootFile;
 use crate::model::Mac;
 
 /// When a client that cannot be served now is to ask again, in seconds.
@@ -69,14 +72,17 @@ pub(super) async fn answer(desk: Arc<Desk>, line: Line, client: IpAddr, request:
             Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are served", reason))
         }
         (_, None) => Err(Refusal::new(StatusCode::NOT_FOUND, "nothing is served here", "the path leads nowhere")),
-        (_, Some(Route::Script(mac))) => exchange.script(*mac, &asked).await,
+        (_, Some(Route::Script(mac))) => exchange.script(*mac, Reader::Ipxe(Kind::Bios), &asked).await,
+        (_, Some(Route::Grub(mac))) => exchange.script(*mac, Reader::Grub, &asked).await,
+        (_, Some(Route::Target(mac, file))) => exchange.target(*mac, *file, &asked, request.headers()).await,
+        (_, Some(Route::Metadata(token, name))) => exchange.metadata(token, name, &asked).await,
         (_, Some(route)) => exchange.file(route, &asked, request.headers()).await,
     };
     answered.unwrap_or_else(|refusal| exchange.refuse(&asked, refusal))
 }
 
 impl Exchange {
-    async fn script(&self, mac: Mac, asked: &Asked) -> Result<Response<AnswerBody>, Refusal> {
+    async fn script(&self, mac: Mac, reader: Reader, asked: &Asked) -> Result<Response<AnswerBody>, Refusal> {
         let state = self.desk.state.now();
         let no_node = "no node has this hardware address; describe it and apply";
         let node = state.node_with_mac(mac);
@@ -92,16 +98,19 @@ impl Exchange {
                 reason,
             )
         };
-        let network = state.network_of(node).ok_or_else(|| {
-            broken(format!("the network {} of {} is not described; apply it", node.spec.network, node.spec.name))
-        })?;
         if !self.desk.may_have_script(self.client) {
             return Ok(self.later("too many scripts were asked for"));
         }
-        let token = new_token().ok_or_else(|| broken("the system gave no random bytes for a join token".to_owned()))?;
-        let text = script(node, network, &self.desk.settings, &token).map_err(|error| broken(error.to_string()))?;
+        let (desk, id) = (Arc::clone(&self.desk), node.id);
+        let made = self.desk.disk.read(move || {
+            let state = desk.state.now();
+            state.node(id).map(|node| desk.offers.hand(&state, node, reader))
+        });
+        let handed = made.await.map_err(|error| broken(error.to_string()))?;
+        let handed = handed.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, no_node, no_node))?;
+        let Handed { text, file } = handed.map_err(|error| broken(error.to_string()))?;
         let length_bytes = u64::try_from(text.len()).unwrap_or(u64::MAX);
-        let asked = asked.clone().with_token(token.digest());
+        let asked = Asked { file, ..asked.clone() };
         let mut ticket = None;
         if self.method == Method::Get {
             if let Err(error) = self.desk.facts.submit(vec![asked.sent(length_bytes, 0)]).await {
@@ -111,6 +120,58 @@ impl Exchange {
             ticket = Some(self.ticket(asked, Telling::Nothing));
         }
         let mut response = self.respond(StatusCode::OK, Opened::text(text).into(), None, ticket);
+        set(response.headers_mut(), CONTENT_TYPE, "text/plain; charset=utf-8");
+        set(response.headers_mut(), CACHE_CONTROL, "no-store");
+        Ok(response)
+    }
+
+    /// A file of the target that the node boots now.
+    async fn target(
+        &self,
+        mac: Mac,
+        file: TargetFile,
+        asked: &Asked,
+        headers: &HeaderMap,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        let state = self.desk.state.now();
+        let absent = |reason: String| Refusal::new(StatusCode::NOT_FOUND, "there is no such file", reason);
+        let node = state.node_with_mac(mac);
+        let node = node.ok_or_else(|| absent("no node has this hardware address; describe it and apply".to_owned()))?;
+        let (name, ..) = file_of(&state, node, file).map_err(|error| absent(error.to_string()))?;
+        self.file(&Route::BootFile(name), asked, headers).await
+    }
+
+    /// A file of a boot's metadata, or the machine's word that its target is done.
+    async fn metadata(&self, token: &JoinToken, name: &str, asked: &Asked) -> Result<Response<AnswerBody>, Refusal> {
+        if !self.desk.may_have_script(self.client) {
+            return Ok(self.later("too much was asked for"));
+        }
+        let (desk, client, token, name) = (Arc::clone(&self.desk), self.client, token.clone(), name.to_owned());
+        let made = self.desk.disk.read(move || desk.offers.metadata(&desk.state.now(), client, &token, &name)).await;
+        let broken = |reason: String| {
+            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "it cannot be made; the appliance knows why", reason)
+        };
+        let made = made.map_err(|error| broken(error.to_string()))?.map_err(|error| match error {
+            OfferError::NoSuchMetadata { .. } => {
+                Refusal::new(StatusCode::NOT_FOUND, "there is no such file", error.to_string())
+            }
+            OfferError::NotANode { .. } | OfferError::WrongToken { .. } => {
+                Refusal::new(StatusCode::FORBIDDEN, "this token is not good here", error.to_string())
+            }
+            other => broken(other.to_string()),
+        })?;
+        let mut telling = Telling::File;
+        let mut asked = asked.clone();
+        if let (Some(then), Method::Get) = (made.done, self.method) {
+            asked.file = BootFile::TargetDone { target: made.target, then };
+            telling = Telling::Nothing;
+            if let Err(error) = self.desk.facts.submit(vec![asked.sent(0, 0)]).await {
+                tracing::warn!(%error, "a machine's word that it is done could not be recorded");
+                return Ok(self.later("the appliance cannot record it now"));
+            }
+        }
+        let ticket = (self.method == Method::Get).then(|| self.ticket(asked, telling));
+        let mut response = self.respond(StatusCode::OK, Opened::text(made.text).into(), None, ticket);
         set(response.headers_mut(), CONTENT_TYPE, "text/plain; charset=utf-8");
         set(response.headers_mut(), CACHE_CONTROL, "no-store");
         Ok(response)
@@ -244,12 +305,6 @@ pub(super) fn plain_text(status: StatusCode, opened: Arc<Opened>) -> Response<An
     set(response.headers_mut(), CONTENT_LENGTH, &length_bytes.to_string());
     set(response.headers_mut(), CONTENT_TYPE, "text/plain; charset=utf-8");
     response
-}
-
-fn new_token() -> Option<JoinToken> {
-    let mut bytes = [0; TOKEN_BYTES];
-    SystemRandom::new().fill(&mut bytes).ok()?;
-    Some(JoinToken::new(bytes))
 }
 
 /// UEFI takes a file for a boot program by this type, or by the end of its name (UEFI 2.10, section 24.7.3.1).

@@ -15,6 +15,8 @@ use std::net::IpAddr;
 use super::reply::Reply;
 use super::route::{ImageFile, Route};
 use crate::boot::client::{node_at, printable};
+use crate::boot::offer::file_of;
+use crate::boot::target::TargetFile;
 use crate::fact::{BootFile, Fact, FileEvent, FileFact, MalformedFact, Transport};
 use crate::model::{Digest, Mac, NodeId};
 use crate::state::State;
@@ -44,11 +46,20 @@ impl Asked {
             Some(Route::Script(mac)) => (Some(*mac), BootFile::Unknown),
             Some(Route::Kernel(mac)) => (Some(*mac), BootFile::Kernel),
             Some(Route::Initramfs(mac)) => (Some(*mac), BootFile::Initramfs),
+            Some(Route::Grub(mac)) => (Some(*mac), BootFile::Unknown),
+            Some(Route::Target(mac, file)) => (Some(*mac), target_file(state, *mac, *file)),
+            Some(Route::Metadata(..)) => (None, BootFile::Metadata),
+            Some(Route::BootFile(_)) => (None, BootFile::Unknown),
             Some(Route::Loader(_)) => (None, BootFile::Loader),
             Some(Route::Image(_)) => (None, BootFile::Image),
             Some(Route::Authority(_)) | None => (None, BootFile::Unknown),
         };
-        Asked { client, node: node_of(state, client, mac), name: printable(path), file }
+        // A token must not be kept where facts are.
+        let name = match route {
+            Some(Route::Metadata(_, name)) => printable(&format!("/metadata/(token)/{name}")),
+            _ => printable(path),
+        };
+        Asked { client, node: node_of(state, client, mac), name, file }
     }
 
     /// The same, of a script that holds the token with this digest.
@@ -79,6 +90,12 @@ impl Asked {
         let Asked { client, node, name, file } = self.clone();
         Fact::File(FileFact { client, node, transport: Transport::Http, name, file, event })
     }
+}
+
+/// What a target's file is, for the node with this hardware address.
+fn target_file(state: &State, mac: Mac, file: TargetFile) -> BootFile {
+    let found = state.node_with_mac(mac).and_then(|node| file_of(state, node, file).ok());
+    found.map_or(BootFile::Unknown, |(_, target, follows)| BootFile::TargetFile { target, follows })
 }
 
 /// Something on the port that is not HTTP.

@@ -20,6 +20,7 @@ use bytes::Bytes;
 
 use super::encoding::Encoding;
 use super::route::{AuthorityForm, ImageFile, Route};
+use crate::boot::offer::folder;
 use crate::boot::script::BootSettings;
 use crate::boot::tftp::{OpenError, Roots};
 use crate::model::Digest;
@@ -156,6 +157,7 @@ pub(super) struct Library {
     kernel: PathBuf,
     initramfs: PathBuf,
     loaders: Roots,
+    files: Result<Roots, String>,
     images: Arc<dyn ImageFiles>,
     authority: Option<[Arc<Opened>; 2]>,
     open: Mutex<HashMap<Identity, Weak<Opened>>>,
@@ -174,6 +176,7 @@ impl Library {
             kernel: settings.kernel.clone(),
             initramfs: settings.initramfs.clone(),
             loaders,
+            files: folder(settings.files.as_ref(), "boot.files"),
             images,
             authority: authority.map(|Authority { der, pem }| [held(der), held(pem)]),
             open: Mutex::default(),
@@ -219,7 +222,13 @@ impl Library {
                 Some(path) => open_plain(&with_suffix(&path)),
                 None => Err(absent("the store has no such image; add it, or correct the node's cake")),
             },
-            Route::Script(_) | Route::Authority(_) => Err(absent("a script is no file")),
+            Route::BootFile(name) => {
+                let files = self.files.as_ref().map_err(|reason| FileFault::Absent { reason: reason.clone() })?;
+                files.open_file(&format!("{name}{suffix}")).map_err(FileFault::from)
+            }
+            Route::Script(_) | Route::Authority(_) | Route::Grub(_) | Route::Target(..) | Route::Metadata(..) => {
+                Err(absent("it is no file of its own"))
+            }
         }
     }
 

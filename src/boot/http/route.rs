@@ -4,6 +4,9 @@
 //! /boot/<hardware address>/script.ipxe   the node's boot script
 //! /boot/<hardware address>/kernel        the kernel
 //! /boot/<hardware address>/initramfs     layer 0
+//! /boot/<hardware address>/grub.cfg      the node's GRUB configuration
+//! /boot/<hardware address>/target/<file> a file of the node's boot target
+//! /metadata/<64 hex digits>/<name>       a file of the metadata of the boot whose token this is
 //! /loaders/<name>                        a network boot program
 //! /images/<64 hex digits>/manifest       an image's manifest
 //! /images/<64 hex digits>/blob           an image's filesystem
@@ -15,6 +18,8 @@
 //! Deliberately absent: queries and listings; and whether a loader's name stays inside its folder, which is seen to
 //! where it is opened.
 
+use crate::boot::script::JoinToken;
+use crate::boot::target::TargetFile;
 use crate::model::{Digest, Mac};
 
 /// Longest path that is looked at, in bytes; a longer one leads nowhere.
@@ -29,6 +34,14 @@ pub enum Route {
     Kernel(Mac),
     /// Layer 0, for the node with this hardware address.
     Initramfs(Mac),
+    /// The GRUB configuration of the node with this hardware address.
+    Grub(Mac),
+    /// A file of its boot target, for the node with this hardware address.
+    Target(Mac, TargetFile),
+    /// A file below the folder of boot files. No path means it: a target names it.
+    BootFile(String),
+    /// A file of the metadata of the boot that has this token.
+    Metadata(JoinToken, String),
     /// A network boot program, by its name below the declared folder.
     Loader(String),
     /// A file of an image.
@@ -87,8 +100,14 @@ pub fn route(path: &str) -> Option<Route> {
                 "script.ipxe" => Some(Route::Script(mac)),
                 "kernel" => Some(Route::Kernel(mac)),
                 "initramfs" => Some(Route::Initramfs(mac)),
-                _ => None,
+                "grub.cfg" => Some(Route::Grub(mac)),
+                other => TargetFile::named(other.strip_prefix("target/")?).map(|file| Route::Target(mac, file)),
             }
+        }
+        "metadata" => {
+            let (token, name) = rest.split_once('/')?;
+            let name = (!name.is_empty() && !name.contains('/')).then(|| name.to_owned())?;
+            Some(Route::Metadata(JoinToken::from_hex(token)?, name))
         }
         "loaders" => (!rest.is_empty()).then(|| Route::Loader(rest.to_owned())),
         "images" => {

@@ -10,6 +10,9 @@
 
 use super::codec::DecodeError;
 use crate::boot::client::{node_at, printable};
+use crate::boot::http::facts::Asked;
+use crate::boot::http::route::route;
+use crate::boot::loaders::is_grub_configuration;
 use crate::fact::{BootFile, Fact, FileEvent, FileFact, MalformedFact, Transport};
 use crate::state::State;
 use std::net::SocketAddr;
@@ -160,6 +163,12 @@ pub enum RefuseReason {
     /// The name is a folder or a device.
     #[error("the name is not a plain file; ask for a file")]
     NotAFile,
+    /// It is not for this client, or cannot be made for it now.
+    #[error("it is not given: {reason}")]
+    Withheld {
+        /// Why.
+        reason: String,
+    },
     /// The file is there and cannot be read.
     #[error("the file cannot be read ({detail}); check its permissions and the disk")]
     Unreadable {
@@ -220,11 +229,17 @@ pub enum MalformedReason {
 pub fn fact_of(event: &TransferEvent, state: &State) -> Option<Fact> {
     let file = |client: &SocketAddr, name: &str, file: BootFile, event: FileEvent| {
         let client = client.ip().to_canonical();
+        // Names of the boot folder mean over TFTP what they mean over HTTP.
+        let path = format!("/{}", name.trim_start_matches('/'));
+        let asked = Asked::new(state, client, &path, route(&path).as_ref());
+        let file = if asked.file == BootFile::Unknown { file } else { asked.file };
         let node = node_at(state, client).map(|node| node.id);
         Some(Fact::File(FileFact { client, node, transport: Transport::Tftp, name: printable(name), file, event }))
     };
     match event {
         TransferEvent::Started { .. } | TransferEvent::Probed { .. } => None,
+        // Of a configuration its token was told, before it was sent.
+        TransferEvent::Finished { file: name, .. } if is_grub_configuration(name) => None,
         TransferEvent::Finished { client, file: name, bytes, duration_ms, retransmissions, last_ack: _ } => {
             let retransmissions = u32::try_from(*retransmissions).unwrap_or(u32::MAX);
             let sent = FileEvent::Sent { bytes: *bytes, duration_ms: *duration_ms, retransmissions };

@@ -54,6 +54,14 @@ pub enum OpenError {
         /// The name, as asked for.
         name: String,
     },
+    /// It is not for this client, or cannot be made for it now.
+    #[error("{name} is not given: {reason}")]
+    Withheld {
+        /// The name, as asked for.
+        name: String,
+        /// Why.
+        reason: String,
+    },
     /// The file is there and cannot be read.
     #[error("{name} cannot be read; check its permissions and the disk")]
     Unreadable {

@@ -59,6 +59,9 @@ pub fn refusal(reason: &RefuseReason) -> Option<ErrorReply> {
         RefuseReason::NotAFile => (ErrorCode::AccessViolation, "not a plain file".to_owned()),
         // What the system said is the operator's to know, not the network's.
         RefuseReason::Unreadable { .. } => (ErrorCode::AccessViolation, "file cannot be read".to_owned()),
+        RefuseReason::Withheld { .. } => {
+            (ErrorCode::AccessViolation, "the file is not for this machine now".to_owned())
+        }
         RefuseReason::WriteRefused => (ErrorCode::AccessViolation, "this server is read-only".to_owned()),
         RefuseReason::ModeUnknown { .. } => {
             (ErrorCode::IllegalOperation, "mode not served; use octet or netascii".to_owned())

@@ -188,6 +188,7 @@ fn refuse_reason(error: OpenError) -> RefuseReason {
         OpenError::NotFound { .. } => RefuseReason::NotFound,
         OpenError::OutsideRoots { .. } => RefuseReason::OutsideRoots,
         OpenError::NotAFile { .. } => RefuseReason::NotAFile,
+        OpenError::Withheld { reason, .. } => RefuseReason::Withheld { reason },
         OpenError::Unreadable { .. } => {
             RefuseReason::Unreadable { detail: error.source().map(ToString::to_string).unwrap_or_default() }
         }

@@ -85,7 +85,7 @@ fn awaited(wait: &Wait, now: UnixMs) -> String {
 fn hold_began(hold: &Hold, now: UnixMs) -> String {
     match hold {
         Hold::NodeFrozen { since } | Hold::AllFrozen { since } | Hold::MassEvent { since, .. } => ago(now, *since),
-        Hold::Guarded { .. } | Hold::Queued { .. } => String::new(),
+        Hold::Guarded { .. } | Hold::NextBoot { .. } | Hold::Queued { .. } => String::new(),
     }
 }
 
@@ -98,6 +98,7 @@ pub(super) fn held(hold: &Hold, when: &str) -> String {
         Hold::MassEvent { bad, of, .. } => {
             format!("{bad} of {of} nodes turned bad at once, {when}, and nobody has looked yet")
         }
+        Hold::NextBoot { target, runs } => format!("it runs {runs}, and {target} is for its next boot"),
         Hold::Queued { disrupted, max } => {
             let nodes = if *disrupted == 1 { "1 node is".to_owned() } else { format!("{disrupted} nodes are") };
             format!("{nodes} disturbed already, and {max} may be at once")

@@ -4,6 +4,7 @@
 #![allow(missing_docs)]
 
 use super::Fallback::{Else, Number, Required};
+use super::target::TARGET;
 use super::{Key, Kind, Section, key};
 
 pub const CLUSTER: Key =
@@ -213,5 +214,8 @@ static DEFAULTS_BMC_SECTION: Section =
 static POOL_BMC_SECTION: Section = Section { title: "[pool.bmc]", prefix: "bmc", keys: &[DRIVER, USER, PASSWORD] };
 
 /// All of it.
-pub static ROOT: Section =
-    Section { title: "cluster.toml", prefix: "", keys: &[CLUSTER, EXTENSION, NETWORK, CAKE, DEFAULTS, POOL, NODE] };
+pub static ROOT: Section = Section {
+    title: "cluster.toml",
+    prefix: "",
+    keys: &[CLUSTER, EXTENSION, NETWORK, CAKE, TARGET, DEFAULTS, POOL, NODE],
+};

@@ -3,12 +3,14 @@
 use std::sync::LazyLock;
 
 use super::{Extension, Origin, Schema, Setting, VarError, VarType, VariableSpec};
+use crate::model::boot::{self, LoaderChoice};
 use crate::model::{Symbol, Value, VarPath};
 
 /// `power`.
 const POWER_VALUES: &[&str] = &["off", "on"];
-/// `boot`, in the order in which a healthy boot passes through them; `stuck` is where a failed one ends.
-const BOOT_VALUES: &[&str] = &["idle", "armed", "rom", "loader", "kernel", "agent", "stuck"];
+/// `boot`, in the order in which a healthy boot passes through them, which ends with the agent, or with a target that is
+/// not layer 0; `stuck` is where a failed one ends.
+const BOOT_VALUES: &[&str] = &["idle", "armed", "rom", "loader", "kernel", "agent", "target", "stuck"];
 /// `run`: `init` is an agent that has joined or left, `sync` one in step, `lost` one that did not come back.
 const RUN_VALUES: &[&str] = &["init", "sync", "lost"];
 /// `image.<name>.state`. `stale` is never stored: the planner's name for an active image of another digest.
@@ -34,7 +36,25 @@ fn all() -> Vec<Option<Extension>> {
         extension(
             "boot",
             "How a machine comes from cold iron to its agent",
-            vec![seen("boot", VarType::symbols(BOOT_VALUES), "How far the boot has come")],
+            vec![
+                seen("boot", VarType::symbols(BOOT_VALUES), "How far the boot has come"),
+                config(
+                    boot::TARGET,
+                    VarType::Text,
+                    "What the machine boots: layer0 (when nothing is said), local, or a described target",
+                ),
+                config(boot::LOADER, VarType::symbols(LoaderChoice::NAMES), "By which loader it boots"),
+                config(
+                    boot::SECURE,
+                    VarType::symbols(&["off", "on"]),
+                    "Whether its firmware starts signed programs alone",
+                ),
+                config(
+                    boot::ARGUMENTS,
+                    list(VarType::Text),
+                    "Further words of its kernel's command line; those of the cluster, the pool and the node add up",
+                ),
+            ],
         ),
         extension(
             "run",
@@ -106,6 +126,10 @@ fn seen(path: &str, kind: VarType, doc: &str) -> VariableSpec {
         known_while: None,
         doc: doc.to_owned(),
     }
+}
+
+fn config(path: &str, kind: VarType, doc: &str) -> VariableSpec {
+    VariableSpec { set: Setting::Config, ..seen(path, kind, doc) }
 }
 
 fn goal(path: &str, values: &[&str], goals: &[&str], doc: &str) -> VariableSpec {

@@ -5,11 +5,11 @@ use std::net::Ipv4Addr;
 
 use super::super::resolve::{resolve, said_of};
 use super::{ApplyError, Described, Description, Unnamed};
-use crate::model::limits::{IMAGES_PER_CAKE_MAX, NODES_MAX, POOLS_MAX, VARIABLES_PER_NODE_MAX};
+use crate::model::limits::{IMAGES_PER_CAKE_MAX, NODES_MAX, POOLS_MAX, TARGETS_MAX, VARIABLES_PER_NODE_MAX};
 use crate::model::schema::{Origin, Setting};
 use crate::model::{
-    Extension, Identity, Mac, Name, NetworkSpec, NodeId, NodeSet, NodeSpec, PoolSpec, Schema, Template, Value,
-    VarError, VarPath,
+    Extension, Identity, Mac, Name, NetworkSpec, NodeId, NodeSet, NodeSpec, PoolSpec, Schema, Target, TargetSpec,
+    Template, Value, VarError, VarPath, boot,
 };
 use crate::state::State;
 
@@ -19,6 +19,7 @@ pub(super) struct Gone {
     pub(super) extensions: BTreeSet<Name>,
     pub(super) networks: BTreeSet<Name>,
     pub(super) cakes: BTreeSet<Name>,
+    pub(super) targets: BTreeSet<Name>,
     pub(super) pools: BTreeSet<Name>,
     pub(super) nodes: BTreeSet<Name>,
 }
@@ -34,6 +35,7 @@ pub(super) struct After<'a> {
     pub(super) schema: Schema,
     pub(super) networks: BTreeMap<&'a Name, &'a NetworkSpec>,
     pub(super) cakes: BTreeSet<&'a Name>,
+    targets: BTreeMap<&'a Name, &'a TargetSpec>,
     pub(super) pools: BTreeMap<&'a Name, &'a PoolSpec>,
     pub(super) defaults: &'a Template,
     /// The nodes that are described, or for which a wider description may have changed.
@@ -56,6 +58,9 @@ pub(super) fn after<'a>(state: &'a State, description: &'a Description) -> Resul
     let networks = networks.chain(description.networks.iter().map(|spec| (&spec.name, spec))).collect();
     let cakes = state.cakes.keys().filter(|name| !gone.cakes.contains(*name));
     let cakes = cakes.chain(description.cakes.iter().map(|spec| &spec.name)).collect();
+    let targets = state.targets.iter().filter(|(name, _)| !gone.targets.contains(*name));
+    let targets = targets.map(|(name, spec)| (name, &**spec));
+    let targets = targets.chain(description.targets.iter().map(|spec| (&spec.name, spec))).collect();
     let defaults = match (&description.defaults, description.unnamed) {
         (Some(defaults), _) => defaults,
         (None, Unnamed::Removed) => &NOTHING,
@@ -63,7 +68,7 @@ pub(super) fn after<'a>(state: &'a State, description: &'a Description) -> Resul
     };
     let (resolved, kept) = nodes(state, description, &gone, &pools, defaults)?;
     let before = &state.schema;
-    let after = After { gone, before, extensions, schema, networks, cakes, pools, defaults, resolved, kept };
+    let after = After { gone, before, extensions, schema, networks, cakes, targets, pools, defaults, resolved, kept };
     after.check(state, description)?;
     Ok(after)
 }
@@ -74,6 +79,7 @@ fn check_twice(description: &Description) -> Result<(), ApplyError> {
     let named = nodes
         .chain(description.networks.iter().map(|spec| (Described::Network, &spec.name)))
         .chain(description.cakes.iter().map(|spec| (Described::Cake, &spec.name)))
+        .chain(description.targets.iter().map(|spec| (Described::Target, &spec.name)))
         .chain(description.pools.iter().map(|spec| (Described::Pool, &spec.name)))
         .chain(description.extensions.iter().map(|spec| (Described::Extension, &spec.name)));
     for (what, name) in named {
@@ -98,6 +104,7 @@ fn gone(state: &State, description: &Description) -> Gone {
         unnamed(&mut described.map(|e| &e.name), &mut description.extensions.iter().map(|spec| &spec.name));
     gone.networks = unnamed(&mut state.networks.keys(), &mut description.networks.iter().map(|spec| &spec.name));
     gone.cakes = unnamed(&mut state.cakes.keys(), &mut description.cakes.iter().map(|spec| &spec.name));
+    gone.targets = unnamed(&mut state.targets.keys(), &mut description.targets.iter().map(|spec| &spec.name));
     gone.pools = unnamed(&mut state.pools.keys(), &mut description.pools.iter().map(|spec| &spec.name));
     let nodes = unnamed(&mut state.by_name.keys(), &mut description.nodes.iter().map(|(_, node)| &node.name));
     gone.nodes.extend(nodes);
@@ -203,6 +210,7 @@ impl After<'_> {
         for network in &description.networks {
             network.check()?;
         }
+        self.check_targets()?;
         self.check_used()?;
         let names: BTreeSet<&Name> = self.all_nodes().map(|spec| &spec.name).collect();
         for (of, template) in self.templates() {
@@ -213,6 +221,35 @@ impl After<'_> {
         }
         self.check_by_hand(state)?;
         check_unshared(self.all_nodes())
+    }
+
+    fn check_targets(&self) -> Result<(), ApplyError> {
+        if self.targets.len() > TARGETS_MAX {
+            return Err(ApplyError::TooManyTargets { targets: self.targets.len() });
+        }
+        for spec in self.targets.values() {
+            spec.check()?;
+            if let Some(then) = &spec.then {
+                self.check_target(&format!("target {}", spec.name), then.as_str())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there is such a target.
+    fn check_target(&self, of: &str, text: &str) -> Result<(), ApplyError> {
+        let wrong = |_| VarError::BadValue {
+            path: VarPath::target(),
+            value: text.to_owned(),
+            allowed: "layer0, local, or the name of a described target".to_owned(),
+        };
+        let target = Target::of(Some(&Value::Text(text.into())));
+        match target.map_err(wrong).map_err(|source| ApplyError::Variable { of: of.to_owned(), source })? {
+            Target::Described(name) if !self.targets.contains_key(&name) => {
+                Err(ApplyError::Missing { of: of.to_owned(), what: Described::Target, name })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What is removed may not be needed by what stays.
@@ -296,7 +333,14 @@ impl After<'_> {
         if self.schema.spec(path).map_err(wrong)?.set == Setting::Observed {
             return Err(wrong(VarError::NotAGoal { path: path.clone() }));
         }
-        self.schema.check(path, value).map_err(wrong)
+        self.schema.check(path, value).map_err(wrong)?;
+        if *path == VarPath::target() {
+            return self.check_target(of, &value.to_string());
+        }
+        if path.as_str() == boot::ARGUMENTS {
+            boot::arguments_of(Some(value)).map_err(|source| ApplyError::Argument { of: of.to_owned(), source })?;
+        }
+        Ok(())
     }
 
     /// The extension that goes although something still has a value for its variable.
@@ -309,7 +353,8 @@ impl After<'_> {
 
     /// What was set by hand must stay possible.
     fn check_by_hand(&self, state: &State) -> Result<(), ApplyError> {
-        if self.extensions.is_empty() && self.gone.extensions.is_empty() {
+        let same = self.extensions.is_empty() && self.gone.extensions.is_empty();
+        if same && self.gone.targets.is_empty() {
             return Ok(());
         }
         for node in state.nodes.values().filter(|node| !self.gone.nodes.contains(&node.spec.name)) {

@@ -6,7 +6,8 @@ use thiserror::Error;
 
 use super::super::resolve::Unsaid;
 use super::Described;
-use crate::model::limits::{IMAGES_PER_CAKE_MAX, NODES_MAX, POOLS_MAX, VARIABLES_PER_NODE_MAX};
+use crate::model::boot::{KernelArgumentError, TargetError};
+use crate::model::limits::{IMAGES_PER_CAKE_MAX, NODES_MAX, POOLS_MAX, TARGETS_MAX, VARIABLES_PER_NODE_MAX};
 use crate::model::schema::ExtensionError;
 use crate::model::{Name, NetworkError, VarError, VarPath};
 
@@ -105,6 +106,24 @@ pub enum ApplyError {
     /// An extension that cannot be.
     #[error(transparent)]
     Extension(#[from] ExtensionError),
+    /// A boot target that cannot be.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// A word that cannot stand on a kernel's command line.
+    #[error("{of}: {source}")]
+    Argument {
+        /// `node n1`, `pool gpu` or `the cluster's defaults`.
+        of: String,
+        /// What is wrong.
+        #[source]
+        source: KernelArgumentError,
+    },
+    /// Too many boot targets.
+    #[error("the cluster would have {targets} boot targets; there may be {TARGETS_MAX}")]
+    TooManyTargets {
+        /// How many.
+        targets: usize,
+    },
     /// Too many images.
     #[error("cake {cake} has {images} images; a cake may have {IMAGES_PER_CAKE_MAX}")]
     TooManyImages {

@@ -40,6 +40,8 @@ pub enum Suggestion {
     LookIntoMassEvent,
     /// Wait: other nodes are first.
     WaitForTurn,
+    /// Boot the node again, when what it runs may end.
+    PowerCycle,
     /// Switch the mutation or its module on again.
     Enable,
     /// Let the machine boot from the network before its disk.
@@ -93,6 +95,7 @@ impl fmt::Display for Suggestion {
                 "look at the appliance, its network and the power first; then 'bootes mass-event clear' lets disruptive steps go on"
             }
             Suggestion::WaitForTurn => "nothing to do: it goes on when other nodes are back",
+            Suggestion::PowerCycle => "'bootes power cycle' the node when what it runs may end",
             Suggestion::Enable => "'bootes mutation enable' or 'bootes module enable' switches it on again",
             Suggestion::CheckBootOrder => {
                 "let the machine boot from this network before its disk: look at its boot order in its firmware"
@@ -137,6 +140,7 @@ pub(super) fn suggest(node: &Node, reason: &Reason, last: Option<&Attempt>) -> O
                 Hold::NodeFrozen { .. } | Hold::AllFrozen { .. } => Suggestion::Thaw,
                 Hold::Guarded { .. } => Suggestion::WaitForGuard,
                 Hold::MassEvent { .. } => Suggestion::LookIntoMassEvent,
+                Hold::NextBoot { .. } => Suggestion::PowerCycle,
                 Hold::Queued { .. } => Suggestion::WaitForTurn,
             });
         }

@@ -152,7 +152,7 @@ impl Appliance {
         let to = route(path);
         let asked = Asked::new(&self.state, client, path, to.as_ref());
         let (length_bytes, etag) = match &to {
-            None => {
+            None | Some(Route::Grub(_) | Route::Target(..) | Route::BootFile(_) | Route::Metadata(..)) => {
                 self.offer(asked.refused("the path leads nowhere".to_owned()));
                 return hub.down(node, Down::Got { request, status: 404, body: String::new() });
             }

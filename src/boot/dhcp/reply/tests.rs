@@ -292,7 +292,7 @@ fn of_several_architectures_the_first_that_is_served_counts_and_the_vendor_class
 
 #[test]
 fn firmware_without_a_boot_program_is_told_nothing_and_the_reason_is_noted() {
-    let reply = asked(&request(1, b"\x3c\x09PXEClient\x5d\x02\x00\x0b"));
+    let reply = asked(&request(1, b"\x3c\x09PXEClient\x5d\x02\x00\x1b"));
     assert_eq!(reply.answer, None);
     assert_eq!(event(&reply), DhcpEvent::Ignored { reason: DhcpRefusal::NoLoader });
 }
