@@ -115,11 +115,6 @@ fn then(client: BootClient, wishes: &Wishes) -> Vec<String> {
     let named = |file: Option<&String>| file.cloned().unwrap_or_default();
     steps.push(match work {
         Work::Layer0 => format!("{who} starts layer 0 ({architecture})"),
-        Work::WriteImage => {
-            let image = spec.and_then(|spec| spec.image.as_ref());
-            let (file, disk) = image.map(|image| (image.file.as_str(), image.disk.as_str())).unwrap_or_default();
-            format!("{who} starts layer 0, which writes {file} to {disk}")
-        }
         Work::Local => format!("{who} leaves the machine to its own disk"),
         Work::Template => {
             let name = if reader == Reader::Grub {

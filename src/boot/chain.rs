@@ -220,8 +220,6 @@ impl Kind {
 pub enum Work {
     /// It starts layer 0.
     Layer0,
-    /// It starts layer 0, which writes an image to a disk.
-    WriteImage,
     /// It leaves the machine to its disk.
     Local,
     /// It runs the target's own script or configuration.
@@ -244,9 +242,6 @@ pub fn work(reader: Reader, wished: &Wished) -> Result<Work, Refusal> {
         Wished::Described(spec) => spec,
     };
     let lacks = |by, needs| Err(Refusal::NotForLoader { target: spec.name.to_string(), by, needs });
-    if spec.image.is_some() {
-        return Ok(Work::WriteImage);
-    }
     let own = match reader {
         Reader::Ipxe(_) => &spec.script,
         Reader::Grub => &spec.grub,

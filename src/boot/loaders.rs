@@ -23,13 +23,14 @@ use super::tftp::{Files, OpenError, Roots, Source};
 use crate::fact::{Fact, Transport};
 use crate::port::{FactSender, StateReader};
 
-/// Where GRUB looks for its configuration, below what it was loaded from.
-const GRUB_CONFIGURATIONS: &[&str] = &["grub/x86_64-efi/grub.cfg", "grub/arm64-efi/grub.cfg", "grub/grub.cfg"];
+/// Where GRUB looks for its configuration last, below what it was loaded from. Before that it looks whether there is one
+/// for its processor, by opening it: a configuration that was given then would only cost a token.
+const GRUB_CONFIGURATION: &str = "grub/grub.cfg";
 
 /// Whether this is a name under which GRUB asks for its configuration.
 #[must_use]
 pub fn is_grub_configuration(name: &str) -> bool {
-    GRUB_CONFIGURATIONS.contains(&name.trim_start_matches('/'))
+    name.trim_start_matches('/') == GRUB_CONFIGURATION
 }
 
 /// Resolves the names that loaders ask for.

@@ -46,8 +46,6 @@ pub enum TargetFile {
     Initrd(u8),
     /// The EFI program.
     Efi,
-    /// The image that is written to a disk.
-    Image,
 }
 
 impl TargetFile {
@@ -58,7 +56,6 @@ impl TargetFile {
             TargetFile::Kernel => "kernel".to_owned(),
             TargetFile::Initrd(at) => format!("initrd-{at}"),
             TargetFile::Efi => "boot.efi".to_owned(),
-            TargetFile::Image => "image".to_owned(),
         }
     }
 
@@ -68,7 +65,6 @@ impl TargetFile {
         match name {
             "kernel" => Some(TargetFile::Kernel),
             "boot.efi" => Some(TargetFile::Efi),
-            "image" => Some(TargetFile::Image),
             _ => name.strip_prefix("initrd-")?.parse().ok().map(TargetFile::Initrd),
         }
     }
@@ -85,7 +81,6 @@ impl TargetFile {
                 spec.initrd.get(at).map(|file| (file.as_str(), follows(Some(at) == last)))
             }
             TargetFile::Efi => spec.efi.as_deref().map(|file| (file, Follows::Nothing)),
-            TargetFile::Image => spec.image.as_ref().map(|image| (image.file.as_str(), Follows::Nothing)),
         }
     }
 }
@@ -169,7 +164,6 @@ pub fn hand(reader: Reader, order: &Order<'_>) -> Result<Handed, HandError> {
     };
     let (text, follows) = match (work, spec) {
         (Work::Template, Some(spec)) => (own_text(reader, spec, order)?, Follows::Nothing),
-        (Work::WriteImage, Some(spec)) => (start_layer0(reader, order, &write_image(spec, order)?)?, Follows::More),
         (Work::Efi | Work::Kernel, Some(spec)) => (start_files(reader, spec, order)?, Follows::More),
         _ => (local(reader, node), Follows::Nothing),
     };
@@ -179,15 +173,14 @@ pub fn hand(reader: Reader, order: &Order<'_>) -> Result<Handed, HandError> {
 }
 
 fn layer0(reader: Reader, order: &Order<'_>) -> Result<Handed, HandError> {
-    Ok(Handed { text: start_layer0(reader, order, &[])?, file: BootFile::Script { token: order.join.digest() } })
+    Ok(Handed { text: start_layer0(reader, order)?, file: BootFile::Script { token: order.join.digest() } })
 }
 
-/// Layer 0 with further words.
-fn start_layer0(reader: Reader, order: &Order<'_>, more: &[KernelArgument]) -> Result<String, HandError> {
+/// Layer 0 with the node's own words.
+fn start_layer0(reader: Reader, order: &Order<'_>) -> Result<String, HandError> {
     let Order { state, node, network, settings, join, .. } = *order;
     let mut settings = settings.clone();
     settings.extra_arguments.extend(arguments(state, &node.spec, node));
-    settings.extra_arguments.extend_from_slice(more);
     if let Reader::Ipxe(_) = reader {
         return Ok(script(node, network, &settings, join)?);
     }
@@ -241,19 +234,6 @@ fn words(spec: &TargetSpec, order: &Order<'_>) -> Result<Vec<KernelArgument>, Ha
     }
     words.extend(arguments(order.state, &order.node.spec, order.node));
     Ok(words)
-}
-
-fn write_image(spec: &TargetSpec, order: &Order<'_>) -> Result<Vec<KernelArgument>, HandError> {
-    let Some(image) = &spec.image else { return Ok(Vec::new()) };
-    let wrong = |source| HandError::Argument { target: spec.name.clone(), source };
-    let path = path_of(order.node.spec.mac, &format!("target/{}", TargetFile::Image.name()));
-    let own = [
-        format!("bootes.disk={}", image.disk),
-        format!("bootes.disk_image={path}"),
-        format!("bootes.disk_digest={}", image.digest.hex()),
-        format!("bootes.disk_done=/metadata/{}/done", order.metadata.hex()),
-    ];
-    own.iter().map(|word| word.parse().map_err(wrong)).collect()
 }
 
 fn start_files(reader: Reader, spec: &TargetSpec, order: &Order<'_>) -> Result<String, HandError> {

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::source::Place;
-use crate::model::DigestError;
 use crate::model::boot::TargetError;
 use crate::model::identity::OctetsError;
 use crate::model::ids::NameError;
@@ -245,9 +244,6 @@ pub enum ValueError {
     /// A boot target that cannot be.
     #[error(transparent)]
     Target(TargetError),
-    /// Not a digest.
-    #[error(transparent)]
-    Digest(#[from] DigestError),
     /// Empty where something is needed.
     #[error("it is empty; {0}")]
     Empty(&'static str),

@@ -278,7 +278,7 @@ pub mod appliance {
         "files",
         Kind::Path,
         Else("no target names a file"),
-        "folder of the kernels, initial RAM disks, EFI programs and images that boot targets name",
+        "folder of the kernels, initial RAM disks and EFI programs that boot targets name",
     );
     pub const TEMPLATES: Key = key(
         "templates",

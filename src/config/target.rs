@@ -6,7 +6,6 @@ use super::error::{ConfigError, ValueError};
 use super::field::{Field, Table};
 use super::keys::target as keys;
 use crate::model::TargetSpec;
-use crate::model::boot::DiskImage;
 
 /// Reads one table.
 pub(super) fn read(table: &Table) -> Result<TargetSpec, ConfigError> {
@@ -19,17 +18,6 @@ pub(super) fn read(table: &Table) -> Result<TargetSpec, ConfigError> {
     let metadata = table.get(&keys::METADATA).map(|field| field.entries()).transpose()?.unwrap_or_default();
     let template =
         |(name, field): (String, Field)| Ok((name, field.as_kind(super::keys::Kind::Text).text()?.to_owned()));
-    let image = match table.get(&keys::IMAGE) {
-        None => None,
-        Some(_) => {
-            let image = table.section(&keys::IMAGE)?;
-            Some(DiskImage {
-                file: image.need(&keys::IMAGE_FILE)?.text()?.to_owned(),
-                digest: image.need(&keys::IMAGE_DIGEST)?.parse()?,
-                disk: image.need(&keys::IMAGE_DISK)?.text()?.to_owned(),
-            })
-        }
-    };
     let spec = TargetSpec {
         name: name_field.parse()?,
         kernel: text(&keys::KERNEL)?,
@@ -39,7 +27,6 @@ pub(super) fn read(table: &Table) -> Result<TargetSpec, ConfigError> {
         script: text(&keys::SCRIPT)?,
         grub: text(&keys::GRUB)?,
         metadata: metadata.into_iter().map(template).collect::<Result<_, ConfigError>>()?,
-        image,
         then: table.get(&keys::THEN).map(|field| field.parse()).transpose()?,
     };
     spec.check().map_err(|error| name_field.bad(ValueError::Target(error)))?;

@@ -5,6 +5,7 @@ mod freeze;
 mod planned;
 mod removal;
 mod switches;
+mod target;
 mod world;
 
 use proptest::prelude::*;

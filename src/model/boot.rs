@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::limits::{ARGUMENT_BYTES_MAX, ARGUMENTS_MAX, TARGET_FILES_MAX, TARGET_PATH_BYTES_MAX};
-use super::{Digest, Name, Value};
+use super::{Name, Value};
 
 /// The variable that says what a node boots: [`Target`].
 pub const TARGET: &str = "boot.target";
@@ -186,19 +186,6 @@ pub fn arguments_of(value: Option<&Value>) -> Result<Vec<KernelArgument>, Kernel
     }
 }
 
-/// An image that layer 0 writes to a disk of the machine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct DiskImage {
-    /// The image, a file below the folder of boot files: what is written byte for byte.
-    pub file: String,
-    /// The SHA-256 digest of its bytes.
-    pub digest: Digest,
-    /// The disk: its device (`/dev/vda`), or `serial:` and its serial number.
-    pub disk: String,
-}
-
 /// A target that is described: what a machine boots that is neither layer 0 nor its own disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -227,9 +214,6 @@ pub struct TargetSpec {
     /// Files that the machine fetches with its boot's token, by name; each is a template.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
-    /// An image that layer 0 writes to a disk.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image: Option<DiskImage>,
     /// The target that the node has when the machine says that it is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub then: Option<Name>,
@@ -242,7 +226,7 @@ pub enum TargetError {
     #[error("target {0}: this name is built in; choose another one")]
     BuiltIn(Name),
     /// It says not what to boot, or too much of it.
-    #[error("target {0}: say what it boots, by one of 'kernel' or 'efi' (or both), 'script', 'grub' or 'image'")]
+    #[error("target {0}: say what it boots, by 'kernel' or 'efi' (or both), 'script' or 'grub'")]
     NothingToBoot(Name),
     /// It says things that exclude each other.
     #[error("target {name}: '{one}' and '{other}' cannot be said together; leave one out")]
@@ -276,21 +260,13 @@ pub enum TargetError {
         /// How many there may be.
         max: usize,
     },
-    /// The disk is not named.
-    #[error("target {name}: '{disk}' names no disk: write its device, as in /dev/vda, or serial:SERIAL")]
-    Disk {
-        /// The target.
-        name: Name,
-        /// What was written.
-        disk: String,
-    },
 }
 
 impl TargetSpec {
     /// Every file of the folder of boot files that it names.
     pub fn files(&self) -> impl Iterator<Item = &str> {
         let one = [&self.kernel, &self.efi].into_iter().flatten();
-        one.chain(&self.initrd).map(String::as_str).chain(self.image.iter().map(|image| image.file.as_str()))
+        one.chain(&self.initrd).map(String::as_str)
     }
 
     /// Every template of the folder of templates that it names.
@@ -308,20 +284,12 @@ impl TargetSpec {
         if [LAYER0, LOCAL].contains(&self.name.as_str()) {
             return Err(TargetError::BuiltIn(name()));
         }
-        let says = [
-            ("kernel", self.kernel.is_some()),
-            ("efi", self.efi.is_some()),
-            ("script", self.script.is_some()),
-            ("image", self.image.is_some()),
-        ];
-        let said: Vec<&str> = says.iter().filter(|(_, said)| *said).map(|(what, _)| *what).collect();
-        match said.as_slice() {
-            [] if self.grub.is_none() => return Err(TargetError::NothingToBoot(name())),
-            [] | [_] | ["kernel", "efi"] => {}
-            [one, other, ..] => {
-                let of = |word: &str| says.iter().map(|(what, _)| *what).find(|what| *what == word).unwrap_or("");
-                return Err(TargetError::Excluded { name: name(), one: of(one), other: of(other) });
-            }
+        let excluded = |one, other| Err(TargetError::Excluded { name: name(), one, other });
+        match (&self.script, &self.kernel, &self.efi, &self.grub) {
+            (Some(_), Some(_), ..) => return excluded("script", "kernel"),
+            (Some(_), _, Some(_), _) => return excluded("script", "efi"),
+            (None, None, None, None) => return Err(TargetError::NothingToBoot(name())),
+            _ => {}
         }
         if self.kernel.is_none() && !self.initrd.is_empty() {
             return Err(TargetError::NothingToBoot(name()));
@@ -347,21 +315,7 @@ impl TargetSpec {
                 return Err(TargetError::TooMany { name: name(), what, count, max });
             }
         }
-        match &self.image {
-            Some(image) if !is_disk(&image.disk) => Err(TargetError::Disk { name: name(), disk: image.disk.clone() }),
-            _ => Ok(()),
-        }
-    }
-}
-
-fn is_disk(text: &str) -> bool {
-    let word = |text: &str| {
-        !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
-    };
-    match (text.strip_prefix("/dev/"), text.strip_prefix("serial:")) {
-        (Some(device), _) => device.split('/').all(|part| word(part) && part != ".."),
-        (_, Some(serial)) => word(serial),
-        _ => false,
+        Ok(())
     }
 }
 
@@ -406,16 +360,6 @@ mod tests {
         ];
         for said in refused {
             assert!(target(said.clone()).is_err(), "{said}");
-        }
-    }
-
-    #[test]
-    fn a_disk_is_named_by_its_device_or_its_serial_number() {
-        for good in ["/dev/vda", "/dev/disk/by-id/ata-X_1", "serial:S3Z-1"] {
-            assert!(is_disk(good), "{good}");
-        }
-        for bad in ["vda", "/dev/", "/dev/../sda", "serial:", "/etc/passwd", "/dev/v da"] {
-            assert!(!is_disk(bad), "{bad}");
         }
     }
 

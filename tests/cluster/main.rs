@@ -4,5 +4,6 @@
 //! leave it as they found it: every node running. Run by `./tests/run`; needs root.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod firmware;
 mod harness;
 mod scenario;

@@ -12,8 +12,7 @@ pub const TARGET: Key = key(
 );
 
 pub const NAME: Key = key("name", Kind::Name, Required, "the target's name; not layer0 and not local");
-pub const KERNEL: Key =
-    key("kernel", Kind::Text, Else("see `efi`, `script`, `grub`, `image`"), "a kernel, below `boot.files`");
+pub const KERNEL: Key = key("kernel", Kind::Text, Else("see `efi`, `script`, `grub`"), "a kernel, below `boot.files`");
 pub const INITRD: Key = key("initrd", Kind::Texts, Else("none"), "its initial RAM disks, below `boot.files`, in order");
 pub const ARGUMENTS: Key = key(
     "arguments",
@@ -40,26 +39,14 @@ pub const METADATA: Key = key(
     Else("none"),
     "files that the machine fetches with its boot's token, each with the template that it is written from",
 );
-pub const IMAGE: Key = key(
-    "image",
-    Kind::Table(&IMAGE_SECTION),
-    Else("none"),
-    "an image that layer 0 writes to a disk of the machine, and then restarts it",
-);
 pub const THEN: Key = key(
     "then",
     Kind::Text,
     Else("it stays the target"),
     "the target that the node has once the machine says that it is done",
 );
-pub const IMAGE_FILE: Key = key("file", Kind::Text, Required, "the image, below `boot.files`, written byte for byte");
-pub const IMAGE_DIGEST: Key = key("digest", Kind::Text, Required, "the SHA-256 digest of the image, as in sha256:00…");
-pub const IMAGE_DISK: Key = key("disk", Kind::Text, Required, "the disk: its device, as in /dev/vda, or serial:SERIAL");
-
 static TARGET_SECTION: Section = Section {
     title: "[[target]]",
     prefix: "target",
-    keys: &[NAME, KERNEL, INITRD, ARGUMENTS, EFI, SCRIPT, GRUB, METADATA, IMAGE, THEN],
+    keys: &[NAME, KERNEL, INITRD, ARGUMENTS, EFI, SCRIPT, GRUB, METADATA, THEN],
 };
-static IMAGE_SECTION: Section =
-    Section { title: "[target.image]", prefix: "image", keys: &[IMAGE_FILE, IMAGE_DIGEST, IMAGE_DISK] };

@@ -8,8 +8,8 @@ use uuid::Uuid;
 use crate::engine::core::Core;
 use crate::fact::{
     AgentEvent, AgentFact, ApplianceFact, Architecture, BmcProblem, BootClient, BootFile, DhcpEvent, DhcpFact, Fact,
-    FailReason, FileEvent, FileFact, OperatorEvent, OperatorFact, OutcomeFact, PowerEvent, PowerFact, PowerOrder,
-    PowerState, Reported, Scope, Stamped, Transport,
+    FailReason, FileEvent, FileFact, Follows, OperatorEvent, OperatorFact, OutcomeFact, PowerEvent, PowerFact,
+    PowerOrder, PowerState, Reported, Scope, Stamped, Transport,
 };
 use crate::model::{
     BmcDriver, BmcSpec, CakeSpec, Digest, ImagePin, Mac, Name, NetworkSpec, NodeId, NodeSpec, Revision, Sealed, UnixMs,
@@ -245,6 +245,7 @@ impl World {
     }
 
     pub(super) fn machine_lives(&mut self, id: NodeId) -> Vec<Fact> {
+        let target = self.node_of(id).wants(&VarPath::target()).map(ToString::to_string);
         let machine = self.machines.get_mut(&id).unwrap();
         let (Some(done), true) = (machine.booting_ms, machine.boots) else { return vec![] };
         machine.booting_ms = Some(done + 500);
@@ -267,6 +268,11 @@ impl World {
             2_000 => vec![lease(BootClient::PxeRom(Architecture::X64Uefi))],
             3_000 => vec![sent(BootFile::Loader)],
             4_000 => vec![lease(BootClient::Ipxe(Architecture::X64Uefi))],
+            5_000 if target.is_some() => {
+                let target = name(&target.unwrap_or_default());
+                vec![sent(BootFile::TargetScript { target, token: Digest::of(b"m"), follows: Follows::Nothing })]
+            }
+            BOOT_MS if target.is_some() => vec![],
             5_000 => vec![
                 sent(BootFile::Script { token: Digest::of(b"t") }),
                 sent(BootFile::Kernel),
