@@ -50,6 +50,7 @@ use crate::port::{FactFeed, FactSender, Module, ModuleContext, StateReader, fact
 use crate::power::PowerModule;
 use crate::power::vault::{Vault, VaultError};
 use crate::state::{Node, State};
+use crate::sync::identity::firmware::BootTls;
 use crate::sync::identity::{Identity, IdentityError};
 use crate::{api, sync};
 
@@ -345,14 +346,16 @@ fn http_options(
     options.listen.extend(&config.http.also);
     let http = &config.http;
     options.images = Bounds { transfers_max: http.images_at_once, queue_max: http.images_waiting };
-    options.authority =
-        Some(Authority { der: identity.ca_certificate().to_vec().into(), pem: identity.ca_pem().to_owned().into() });
+    let mut authority = Authority { own_der: identity.ca_certificate().to_vec().into(), rsa_der: None };
     if !http.tls_listen.is_empty() {
         let own = options.listen.iter().chain(&http.tls_listen).flat_map(|listen| reached_at(listen.ip()));
         let own: BTreeSet<IpAddr> = own.collect();
-        let config = Arc::new(identity.boot_server(&own.into_iter().collect::<Vec<_>>())?);
+        let own: Vec<IpAddr> = own.into_iter().collect();
+        let BootTls { config, authorities: [_, rsa] } = identity.boot_server(&config.state_dir, &own)?;
+        authority.rsa_der = Some(rsa.to_vec().into());
         options.tls = Some(Tls { listen: http.tls_listen.clone(), config });
     }
+    options.authority = Some(authority);
     Ok(options)
 }
 

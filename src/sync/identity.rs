@@ -16,20 +16,20 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, date_time_ymd,
 };
-use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use thiserror::Error;
 
 use crate::model::{Digest, NodeId, UnixMs};
 
+mod ffdhe;
+pub mod firmware;
 #[cfg(test)]
 mod tests;
 
@@ -63,6 +63,12 @@ pub enum IdentityError {
         /// The file.
         path: PathBuf,
         /// What is wrong.
+        detail: String,
+    },
+    /// A key cannot be made.
+    #[error("no RSA key could be made for HTTPS boot: {detail}")]
+    Key {
+        /// Why not.
         detail: String,
     },
     /// A certificate cannot be used.
@@ -166,26 +172,6 @@ impl Identity {
     #[must_use]
     pub fn ca_certificate(&self) -> &CertificateDer<'static> {
         &self.certificate
-    }
-
-    /// The authority's certificate in PEM.
-    #[must_use]
-    pub fn ca_pem(&self) -> &str {
-        &self.certificate_pem
-    }
-
-    /// TLS for machines that boot over HTTPS: a new certificate, good for these addresses. TLS 1.2 is spoken as well, since
-    /// firmware knows nothing newer.
-    ///
-    /// # Errors
-    /// When it cannot be made.
-    pub fn boot_server(&self, addresses: &[IpAddr]) -> Result<ServerConfig, IdentityError> {
-        let Credentials { chain, key } = self.server(addresses)?;
-        let refused = |source| IdentityError::Tls { source };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let config = config.map_err(refused)?.with_no_client_auth().with_single_cert(chain, key);
-        config.map_err(refused)
     }
 
     /// A new certificate for the appliance, good for these addresses.

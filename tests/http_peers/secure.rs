@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
-use std::sync::Arc;
 
 use bootes::boot::http::{Authority, HttpOptions, Tls};
 use bootes::fact::Fact;
@@ -13,24 +12,25 @@ use crate::harness::{Appliance, BOOT, content, curl, curl_ending};
 fn secure() -> Appliance {
     Appliance::start_with(Ipv4Addr::LOCALHOST, |folder, options| {
         let identity = Identity::open(folder).unwrap();
-        let config = identity.boot_server(&[Ipv4Addr::LOCALHOST.into()]).unwrap();
-        let authority =
-            Authority { der: identity.ca_certificate().to_vec().into(), pem: identity.ca_pem().to_owned().into() };
-        let tls = Some(Tls { listen: vec!["127.0.0.1:0".parse().unwrap()], config: Arc::new(config) });
+        let tls = identity.boot_server(folder, &[Ipv4Addr::LOCALHOST.into()]).unwrap();
+        let [own, rsa] = tls.authorities;
+        let authority = Authority { own_der: own.to_vec().into(), rsa_der: Some(rsa.to_vec().into()) };
+        let tls = Some(Tls { listen: vec!["127.0.0.1:0".parse().unwrap()], config: tls.config });
         let listen = ["127.0.0.1:0", "[::1]:0"].map(|address| address.parse().unwrap()).into();
         HttpOptions { listen, tls, authority: Some(authority), ..options }
     })
 }
 
 #[test]
-fn a_client_that_trusts_the_authority_fetches_over_tls_of_either_version() {
+fn a_client_that_trusts_the_authorities_fetches_over_tls_of_either_version_and_without_curves() {
     let mut appliance = secure();
     let (pem, got) = (appliance.path("trusted.pem"), appliance.path("got"));
     fs::write(&pem, curl(&[&appliance.url("/ca.pem")])).unwrap();
     appliance.sent_bytes();
     let url = format!("https://{}{BOOT}/kernel", appliance.addresses[2]);
     let (trusted, out) = (pem.to_str().unwrap(), got.to_str().unwrap());
-    for version in [&["--tls-max", "1.2"][..], &["--tlsv1.3"]] {
+    let old = ["--tls-max", "1.2", "--ciphers", "DHE-RSA-AES256-GCM-SHA384"];
+    for version in [&["--tls-max", "1.2"][..], &["--tlsv1.3"], &old] {
         curl(&[version, &["--cacert", trusted, "-o", out, &url]].concat());
         assert!(fs::read(&got).unwrap() == content(3_000_000), "{version:?}");
         assert_eq!(appliance.sent_bytes(), 3_000_000);
@@ -51,11 +51,15 @@ fn a_client_that_does_not_trust_it_gets_nothing_and_is_told_of() {
 }
 
 #[test]
-fn the_authoritys_certificate_is_given_in_both_forms() {
+fn the_authorities_certificates_are_given_in_every_form() {
     let appliance = secure();
     let identity = Identity::open(appliance.folder.path()).unwrap();
     assert_eq!(curl(&[&appliance.url("/ca.der")]), identity.ca_certificate().as_ref());
-    assert_eq!(curl(&[&appliance.url("/ca.pem")]), identity.ca_pem().as_bytes());
+    let pem = String::from_utf8(curl(&[&appliance.url("/ca.pem")])).unwrap();
+    assert_eq!(pem.matches("BEGIN CERTIFICATE").count(), 2, "{pem}");
+    for path in ["/ca.esl", "/ca-rsa.der"] {
+        assert_eq!(curl(&["-w", "%{http_code}", "-o", "/dev/null", &appliance.url(path)]), b"200", "{path}");
+    }
     assert_eq!(
         curl(&["-w", "%{content_type}", "-o", "/dev/null", &appliance.url("/ca.der")]),
         b"application/pkix-cert"

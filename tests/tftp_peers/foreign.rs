@@ -1,4 +1,4 @@
-//! Clients that are not ours: tftp-hpa, curl and BusyBox.
+//! Clients that are not ours: tftp-hpa, atftp, curl and BusyBox.
 
 use crate::harness::{Server, content, fetched, finished_bytes};
 use bootes::boot::tftp::{BlksizeMax, ServerOptions, TransferEvent};
@@ -63,6 +63,30 @@ fn busybox_reads_with_a_block_size_of_its_own() {
         let arguments = ["tftp", "-b", blksize, "-g", "-r", "boot.img", "-l", "fetched", "127.0.0.1", &port];
         assert_eq!(fetched("busybox", &arguments, folder.path()), content(200_000), "block size {blksize}");
         finished_bytes(&server.outcome());
+    }
+}
+
+#[test]
+fn atftp_reads_with_options_and_windows() {
+    let server = Server::on_loopback();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    server.put("boot.img", &content(200_000));
+    let port = server.address.port().to_string();
+    let get = ["--get", "--remote-file", "boot.img", "--local-file", "fetched", "127.0.0.1", &port];
+    for (options, blksize, windowsize) in [
+        (&[][..], 512, 1),
+        (&["--option", "blksize 1428", "--option", "timeout 2", "--option", "tsize 0"], 1428, 1),
+        (&["--option", "blksize 1024", "--option", "windowsize 8"], 1024, 8),
+    ] {
+        let arguments: Vec<&str> = options.iter().chain(&get).copied().collect();
+        assert_eq!(fetched("atftp", &arguments, folder.path()), content(200_000), "{options:?}");
+        match server.event() {
+            TransferEvent::Started { options: granted, .. } => {
+                assert_eq!((granted.blksize_bytes, granted.windowsize_blocks), (blksize, windowsize), "{options:?}");
+            }
+            other => panic!("not started: {other:?}"),
+        }
+        assert_eq!(finished_bytes(&server.outcome()), 200_000);
     }
 }
 

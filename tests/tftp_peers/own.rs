@@ -166,6 +166,54 @@ fn broken_packets_are_reported_and_disturb_nobody() {
     assert_eq!(Client::new().read(server.address, "f", window(512, 2), |_| false), content(2000));
 }
 
+/// Datagrams that are nearly right, from a seed: true packets with bytes changed, cut off or put behind.
+fn noise(count: u64) -> Vec<Vec<u8>> {
+    let packets: [&[u8]; 6] = [
+        b"\0\x01f\0octet\0blksize\x001468\0windowsize\x0064\0tsize\x000\0",
+        b"\0\x02f\0netascii\0timeout\x001\0",
+        b"\0\x03\0\x01data",
+        b"\0\x04\0\x01",
+        b"\0\x05\0\x08enough\0",
+        b"\0\x06blksize\x001468\0",
+    ];
+    let dice = |seed: u64, sides: usize| {
+        let mixed = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        usize::try_from((mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 33).expect("31 bits") % sides
+    };
+    let one = |number: u64| {
+        let seed = number * 8;
+        let mut packet = packets[dice(seed, packets.len())].to_vec();
+        for turn in 1..4 {
+            let at = dice(seed + turn, packet.len());
+            packet[at] = u8::try_from(dice(seed + turn + 3, 256)).expect("a byte");
+        }
+        packet.truncate(dice(seed + 7, packet.len() + 8));
+        packet
+    };
+    (0..count).map(one).collect()
+}
+
+#[test]
+fn noise_on_every_port_ends_in_no_transfer_that_stays_and_the_next_client_is_served() {
+    let server = Server::on_loopback();
+    server.put("f", &content(5000));
+    let (flooder, client) = (Client::at("127.0.0.7:0"), Client::new());
+    client.ask(server.address, "f", window(512, 2));
+    let (_, transfer) = client.hear();
+    for datagram in noise(4_000) {
+        flooder.socket.send_to(&datagram, server.address).expect("sent");
+        // Another machine's packets to a transfer's port mean nothing to it.
+        flooder.socket.send_to(&datagram, transfer).expect("sent");
+    }
+    client.send(transfer, &Packet::Ack { block: 0 });
+    assert_eq!(client.hear().0, Heard::Data(1, content(5000)[..512].to_vec()));
+    assert_eq!(Client::new().read(server.address, "f", window(1468, 4), |_| false), content(5000));
+    let events = server.stop();
+    let ended = |event: &TransferEvent| matches!(event, TransferEvent::Failed { .. } | TransferEvent::Finished { .. });
+    let started = events.iter().filter(|event| matches!(event, TransferEvent::Started { .. })).count();
+    assert_eq!(started, events.iter().filter(|event| ended(event)).count(), "every transfer was told of to its end");
+}
+
 #[test]
 fn a_repeated_request_does_not_start_a_second_transfer() {
     let server = Server::on_loopback();

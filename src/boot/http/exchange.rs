@@ -313,7 +313,7 @@ fn content_type(route: &Route) -> &'static str {
         Route::Loader(name) if name.ends_with(".efi") => "application/efi",
         Route::Image(ImageFile::Manifest(_)) => "application/json",
         Route::Authority(AuthorityForm::Pem) => "application/x-pem-file",
-        Route::Authority(AuthorityForm::Der) => "application/pkix-cert",
+        Route::Authority(AuthorityForm::Der | AuthorityForm::RsaDer) => "application/pkix-cert",
         _ => "application/octet-stream",
     }
 }

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 
+use super::authority;
 use super::encoding::Encoding;
 use super::route::{AuthorityForm, ImageFile, Route};
 use crate::boot::offer::folder;
@@ -70,13 +71,13 @@ pub(super) struct Form {
     pub(super) encoding: Option<Encoding>,
 }
 
-/// The certificate of the cluster's authority, as it is given to whoever asks.
+/// The certificates that a client of HTTPS may trust, as they are given to whoever asks.
 #[derive(Debug, Clone)]
 pub struct Authority {
-    /// In DER.
-    pub der: Bytes,
-    /// In PEM.
-    pub pem: Bytes,
+    /// The cluster's own authority, in DER.
+    pub own_der: Bytes,
+    /// The authority for firmware that knows RSA alone, in DER; none where there is no HTTPS.
+    pub rsa_der: Option<Bytes>,
 }
 
 /// What a file is, apart from its name. The times tell one content from the next in the same file.
@@ -159,7 +160,7 @@ pub(super) struct Library {
     loaders: Roots,
     files: Result<Roots, String>,
     images: Arc<dyn ImageFiles>,
-    authority: Option<[Arc<Opened>; 2]>,
+    authority: Vec<(AuthorityForm, Arc<Opened>)>,
     open: Mutex<HashMap<Identity, Weak<Opened>>>,
 }
 
@@ -178,7 +179,11 @@ impl Library {
             loaders,
             files: folder(settings.files.as_ref(), "boot.files"),
             images,
-            authority: authority.map(|Authority { der, pem }| [held(der), held(pem)]),
+            authority: authority
+                .into_iter()
+                .flat_map(authority::forms)
+                .map(|(form, bytes)| (form, held(bytes)))
+                .collect(),
             open: Mutex::default(),
         }
     }
@@ -233,13 +238,10 @@ impl Library {
     }
 
     fn authority(&self, form: AuthorityForm) -> Result<Arc<Opened>, FileFault> {
-        let [der, pem] = self.authority.as_ref().ok_or_else(|| FileFault::Absent {
-            reason: "no certificate of an authority is given out here".to_owned(),
-        })?;
-        Ok(Arc::clone(match form {
-            AuthorityForm::Der => der,
-            AuthorityForm::Pem => pem,
-        }))
+        let found = self.authority.iter().find(|(of, _)| *of == form).map(|(_, opened)| Arc::clone(opened));
+        found.ok_or_else(|| FileFault::Absent {
+            reason: "there is no such certificate; switch HTTPS on ([http] tls_listen)".to_owned(),
+        })
     }
 
     /// The file as others have it open already, or as the first to open it.

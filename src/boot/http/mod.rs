@@ -18,6 +18,7 @@
 //! switched on, tells the firmware that it speaks with this cluster, and nobody in between what is said.
 
 pub mod admission;
+mod authority;
 mod body;
 pub mod codec;
 mod connection;

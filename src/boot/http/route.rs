@@ -10,7 +10,8 @@
 //! /loaders/<name>                        a network boot program
 //! /images/<64 hex digits>/manifest       an image's manifest
 //! /images/<64 hex digits>/blob           an image's filesystem
-//! /ca.pem, /ca.der                       the certificate of the cluster's authority
+//! /ca.pem, /ca.esl                       the certificates of the cluster's authorities, for tools and for firmware
+//! /ca.der, /ca-rsa.der                   one of them each
 //! ```
 //! Pure. Hardware addresses are read with colons, with hyphens and without either. Percent-encoding is undone before a
 //! name is looked at (RFC 3986, section 2.1), once.
@@ -46,17 +47,21 @@ pub enum Route {
     Loader(String),
     /// A file of an image.
     Image(ImageFile),
-    /// The certificate of the cluster's authority.
+    /// The certificates of the cluster's authorities.
     Authority(AuthorityForm),
 }
 
-/// How a certificate is written.
+/// Which certificates, and how they are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthorityForm {
-    /// As DER.
-    Der,
-    /// As PEM.
+    /// All, as PEM.
     Pem,
+    /// All, as UEFI's signature lists.
+    List,
+    /// The cluster's own, as DER.
+    Der,
+    /// The one for firmware that knows RSA alone, as DER.
+    RsaDer,
 }
 
 /// A file of an image, which is named by the digest of its manifest.
@@ -88,7 +93,9 @@ pub fn route(path: &str) -> Option<Route> {
     let path = percent_decoded(path)?;
     match path.as_str() {
         "/ca.pem" => return Some(Route::Authority(AuthorityForm::Pem)),
+        "/ca.esl" => return Some(Route::Authority(AuthorityForm::List)),
         "/ca.der" => return Some(Route::Authority(AuthorityForm::Der)),
+        "/ca-rsa.der" => return Some(Route::Authority(AuthorityForm::RsaDer)),
         _ => {}
     }
     let (folder, rest) = path.strip_prefix('/')?.split_once('/')?;

@@ -21,6 +21,7 @@ mod admission;
 pub mod codec;
 pub mod facts;
 pub mod files;
+pub mod names;
 pub mod netascii;
 pub mod reply;
 pub mod report;
