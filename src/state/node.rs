@@ -345,6 +345,7 @@ impl Node {
             .desired
             .keys()
             .chain(self.observed.keys())
+            .filter(|path| path.as_str().ends_with(".state"))
             .filter_map(VarPath::as_image)
             .filter(|(_, field)| *field == "state")
             .map(|(name, _)| name)

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::node::{Mark, Node, Observed, StateSource};
-use crate::model::{Revision, Schema, UnixMs, Value, VarPath};
+use crate::model::{Revision, Schema, Symbol, UnixMs, Value, VarPath};
 
 /// Forgets the variables whose extension says that they are only known while another one has certain values.
 pub(super) fn forget_what_cannot_be_known(node: &mut Node, schema: &Schema) {
@@ -22,12 +22,18 @@ pub(super) fn forget_what_cannot_be_known(node: &mut Node, schema: &Schema) {
 impl Node {
     /// Takes in that the variable at `path` has this value, and what follows from it.
     pub(super) fn observe(&mut self, at: UnixMs, path: VarPath, value: Value, source: StateSource) {
-        let before = self.see_symbol(&path).map(str::to_owned);
+        let symbol_of = |value: &Value| match value {
+            Value::Symbol(symbol) => Some(symbol.clone()),
+            _ => None,
+        };
+        let before = self.see(&path).and_then(symbol_of);
+        let before = before.as_ref().map(Symbol::as_str);
         let changed = self.see(&path) != Some(&value);
-        let symbol = value.as_symbol().unwrap_or_default().to_owned();
+        let symbol = symbol_of(&value);
+        let symbol = symbol.as_ref().map_or("", Symbol::as_str);
         self.store(at, path.clone(), value, source);
         match path.as_str() {
-            "power" => self.power_seen(at, before.as_deref(), &symbol),
+            "power" => self.power_seen(at, before, symbol),
             "boot" if symbol != "agent" => {
                 self.forget_run();
                 self.forget(&VarPath::target());
@@ -35,7 +41,7 @@ impl Node {
             "boot" if changed => self.forget(&VarPath::run()),
             "run" if changed && symbol == "sync" => self.mark(at, Mark::InSync),
             "run" if symbol == "lost" => self.forget_images(),
-            _ => self.image_seen(at, &path, before.as_deref(), &symbol),
+            _ => self.image_seen(at, &path, before, symbol),
         }
     }
 
