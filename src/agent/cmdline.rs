@@ -130,6 +130,12 @@ impl fmt::Debug for CaDigest {
 pub struct JoinToken(Vec<u8>);
 
 impl JoinToken {
+    /// A token of these bytes; nothing when they are fewer or more than a token has.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Option<Self> {
+        (TOKEN_BYTES_MIN..=TOKEN_BYTES_MAX).contains(&bytes.len()).then_some(JoinToken(bytes))
+    }
+
     /// The token itself, between [`TOKEN_BYTES_MIN`] and [`TOKEN_BYTES_MAX`] bytes. For the join message alone.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
@@ -311,7 +317,7 @@ fn ca(text: &str) -> Option<CaDigest> {
 }
 
 fn token(text: &str) -> Option<JoinToken> {
-    hex(text).filter(|bytes| (TOKEN_BYTES_MIN..=TOKEN_BYTES_MAX).contains(&bytes.len())).map(JoinToken)
+    hex(text).and_then(JoinToken::new)
 }
 
 fn level(text: &str) -> Option<LogLevel> {

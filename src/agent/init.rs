@@ -7,15 +7,21 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::cmdline::BootArguments;
 use super::console::{Console, chain};
 use super::lines::Lines;
 use super::link::{self, Agent};
-use super::power::{self, Request};
+use super::lldp::Heard;
+use super::machine::Outcome;
+use super::network::{Interface, NetworkError};
+use super::power::{self, Request, Requests};
 use super::runner::{ContainerRunner, Places};
 use super::start::{self, Started};
-use super::{modules, rootfs, surroundings};
+use super::{lldp, machine, modules, network, rootfs, surroundings};
+use crate::model::hardware::Hardware;
 
 /// Threads for what blocks: mounting and starting images, a few at a time.
 const BLOCKING_THREADS_MAX: usize = 4;
@@ -55,12 +61,17 @@ pub fn main(arguments: &[String]) -> ! {
 
 async fn live(root: rootfs::Root) -> ! {
     let started = start::start(root).await.unwrap_or_else(|error| power::last_words(&chain(&error)));
-    let Started { arguments, hardware, interface, reaper, console, mut requests, .. } = started;
+    let Started { mut arguments, hardware, mut interface, reaper, console, mut requests, .. } = started;
     let lines = Lines::default();
     tokio::spawn(forward(console, lines.clone()));
     tokio::spawn(watch_memory());
+    let heard = lldp::start(interface.name.clone());
+    if machine::is_machine(&arguments) {
+        (arguments, interface) = wait(arguments, &hardware, interface, heard.clone(), &mut requests).await;
+    }
     let runner = Arc::new(ContainerRunner::new(&arguments, reaper, lines.clone(), Places::default()));
     let seen = surroundings::start(interface.address.address, Path::new("/")).await;
+    let seen = surroundings::with_neighbours(seen, heard);
     let stop = CancellationToken::new();
     let agent = link::run(Agent { arguments, hardware, runner, lines, seen, stop: stop.clone() });
     let mut agent = std::pin::pin!(agent);
@@ -77,11 +88,49 @@ async fn live(root: rootfs::Root) -> ! {
     if tokio::time::timeout(link::STOP_LIMIT.saturating_mul(2), agent).await.is_err() {
         tracing::error!("the agent did not end in time");
     }
+    end(request)
+}
+
+fn end(request: Request) -> ! {
     let Err(error) = match request {
         Request::PowerOff => power::power_off(),
         Request::Restart => power::reboot(),
     };
     power::last_words(&chain(&error))
+}
+
+/// The life of a machine that is no node, until it is one: then with the node's arguments and address.
+async fn wait(
+    arguments: BootArguments,
+    hardware: &Hardware,
+    interface: Interface,
+    heard: watch::Receiver<Heard>,
+    requests: &mut Requests,
+) -> (BootArguments, Interface) {
+    if let Err(error) = network::bring_all_up().await {
+        tracing::warn!(error = chain(&error), "only the interface that this machine booted from is up");
+    }
+    let stop = CancellationToken::new();
+    let waited = tokio::select! {
+        waited = machine::wait(&arguments, hardware, heard, stop) => waited,
+        request = requests.next() => end(request),
+    };
+    let outcome = waited.unwrap_or_else(|error| power::last_words(&chain(&error)));
+    let Outcome::Node(node) = outcome else {
+        tracing::warn!("this machine is a node of another network; it starts over to boot as that");
+        end(Request::Restart);
+    };
+    tracing::info!(name = node.name, ip = %node.address, "this machine is a node now, and goes on as it");
+    let moved = async {
+        network::take_address(&interface).await?;
+        let moved = network::bring_up(&node).await?;
+        network::name_host(Path::new("/"), &node)?;
+        Ok::<_, NetworkError>(moved)
+    };
+    match moved.await {
+        Ok(interface) => (*node, interface),
+        Err(error) => power::last_words(&chain(&error)),
+    }
 }
 
 /// Says now and then how much memory process 1 has come to use: it is taken from the node's work.

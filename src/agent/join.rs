@@ -105,6 +105,7 @@ pub fn refusal_text(refusal: WireRefusal) -> String {
             format!("it speaks version {spoken} of the protocol, not {PROTOCOL_VERSION}")
         }
         WireRefusal::TryLater => "it cannot take nodes now".into(),
+        WireRefusal::Refused => "an operator refused this machine".into(),
     }
 }
 

@@ -209,6 +209,8 @@ impl<R: Runner> Life<R> {
                         Err(end) => return End::Lost(end.to_string()),
                         Ok(None) => {}
                         Ok(Some(ChildEvent::Refused(refusal))) => return End::Refused(refusal),
+                        // It is one already.
+                        Ok(Some(ChildEvent::Become(_))) => {}
                         Ok(Some(ChildEvent::Welcomed { session: number })) => {
                             tracing::info!(%parent, session = number, "the session with the parent is up");
                         }

@@ -3,7 +3,8 @@
 //! The walk: [`start`] takes the machine from the kernel's hand-over to a configured network and known hardware, using
 //! what stands beside it (mounts, modules, network, hardware, the reaper). From there on [`link`] lives with the parent:
 //! [`join`] finds one and joins, [`tasks`] does the steps that are asked for, [`image`] is one image's life, and
-//! [`runner`] runs it in a container. [`init`] ties both halves together as process 1.
+//! [`runner`] runs it in a container. A machine that is no node yet lives by [`machine`] instead, until it is one; both hear
+//! of their switches by [`lldp`]. [`init`] ties both halves together as process 1.
 //!
 //! Invariants: process 1 never exits and never unwinds out; nothing blocks without a bound; nothing is asked of the host's
 //! name service, since there is none; a lost parent never costs a healthy node its work.
@@ -18,6 +19,8 @@ pub mod init;
 pub mod join;
 pub mod lines;
 pub mod link;
+pub mod lldp;
+pub mod machine;
 pub mod modules;
 pub mod mounts;
 pub mod network;

@@ -157,6 +157,46 @@ pub async fn bring_up_within(
     configured
 }
 
+/// Takes away the address that the interface has, so that another one can be the first: with the first address of a
+/// network the kernel takes away the others of it.
+///
+/// # Errors
+/// What the kernel refused.
+pub async fn take_address(interface: &Interface) -> Result<(), NetworkError> {
+    let (connection, handle, _) = rtnetlink::new_connection().map_err(|source| NetworkError::Socket { source })?;
+    let connection = tokio::spawn(connection);
+    let taken = async {
+        let list = handle.address().get().set_link_index_filter(interface.index);
+        let list = list.set_address_filter(interface.address.address).execute().try_collect::<Vec<_>>();
+        for message in refused("list its addresses", &interface.name, list).await? {
+            refused("take its address away", &interface.name, handle.address().del(message).execute()).await?;
+        }
+        Ok(())
+    };
+    let taken = taken.await;
+    connection.abort();
+    taken
+}
+
+/// Brings up every interface that is hardware, so that what is at its other end can be seen and heard; one that cannot be
+/// is left.
+///
+/// # Errors
+/// When the kernel does not list its interfaces.
+pub async fn bring_all_up() -> Result<(), NetworkError> {
+    let (connection, handle, _) = rtnetlink::new_connection().map_err(|source| NetworkError::Socket { source })?;
+    let connection = tokio::spawn(connection);
+    let links = links(&handle).await;
+    for link in links.iter().flatten().filter(|link| !link.loopback && !link.software) {
+        let up = LinkMessageBuilder::<LinkUnspec>::new().index(link.index).up().build();
+        if let Err(error) = handle.link().set(up).execute().await {
+            tracing::debug!(interface = link.name, %error, "an interface could not be brought up");
+        }
+    }
+    connection.abort();
+    links.map(drop)
+}
+
 async fn configure<T>(
     handle: &Handle,
     mut events: impl StreamExt<Item = T> + Unpin,

@@ -23,9 +23,10 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
 use super::console::chain;
+use super::lldp::Heard;
 use super::network::report::{Network, address_of, routes_of};
 use super::network::{NetworkError, links};
-use crate::model::VarPath;
+use crate::model::{Neighbour, SwitchPort, VarPath};
 use crate::sync::codec::WireValue;
 use crate::sync::session::Ledger;
 
@@ -61,6 +62,46 @@ pub async fn start(own: IpAddr, root: &Path) -> watch::Receiver<Seen> {
     // The watch has ended where it does not answer, which was said.
     let _ = looked.await;
     receiver
+}
+
+/// What is seen, with the switch ports that are heard of.
+#[must_use]
+pub fn with_neighbours(mut seen: watch::Receiver<Seen>, mut heard: watch::Receiver<Heard>) -> watch::Receiver<Seen> {
+    let both = |seen: &Seen, heard: &Heard| {
+        let mut both = seen.clone();
+        both.extend(heard.iter().flatten().flat_map(variables_of));
+        both
+    };
+    let sender = watch::Sender::new(both(&seen.borrow_and_update(), &heard.borrow_and_update()));
+    let receiver = sender.subscribe();
+    tokio::spawn(async move {
+        loop {
+            let changed = tokio::select! {
+                () = sender.closed() => return,
+                changed = seen.changed() => changed,
+                changed = heard.changed() => changed,
+            };
+            if changed.is_err() {
+                return sender.closed().await;
+            }
+            let now = both(&seen.borrow_and_update(), &heard.borrow_and_update());
+            sender.send_if_modified(|known| {
+                let changed = *known != now;
+                *known = now;
+                changed
+            });
+        }
+    });
+    receiver
+}
+
+/// The switch and the port of one interface. A name that is no part of a path has no variables.
+fn variables_of(neighbour: &Neighbour) -> Vec<(String, WireValue)> {
+    let port = SwitchPort::from(neighbour);
+    let path =
+        |field: &str| Some(format!("net.{}.{field}", neighbour.interface)).filter(|p| p.parse::<VarPath>().is_ok());
+    let switch = path("switch").zip(port.switch);
+    switch.into_iter().chain(path("port").map(|path| (path, port.port))).map(|(p, t)| (p, WireValue::Text(t))).collect()
 }
 
 /// Takes what is seen over into what the parent is told.

@@ -36,6 +36,7 @@ const APPROVE: Parameter = parameter("approve", "The id of the plan that was see
 const FORMAT: Parameter = parameter("format", "json, dot or svg; stands before Accept.");
 const KIND: Parameter = parameter("kind", "Only facts of this kind; see /api/v1/kinds.");
 const AT: Parameter = parameter("at", "As it was then: a time in UTC, how long ago (-10m), or a fact (seq:123).");
+const STANDING: Parameter = parameter("standing", "Only machines that are this: unknown, node or refused.");
 const ONLY: Parameter = parameter("only", "One part of the answer alone: items or together.");
 const DIFF: &[Parameter] = &[
     NODES,
@@ -82,6 +83,7 @@ pub(super) fn parameters(handler: Handler) -> &'static [Parameter] {
         Handler::Values => &[NODES, POOL, LABELS, WHERE, PATHS],
         Handler::Diff => DIFF,
         Handler::BootAnswer => BOOT_ANSWER,
+        Handler::Machines => &[STANDING],
         Handler::Apply | Handler::Goals => &[APPROVE],
         Handler::Events => EVENTS,
         Handler::Stream => STREAM,
@@ -90,7 +92,10 @@ pub(super) fn parameters(handler: Handler) -> &'static [Parameter] {
         | Handler::Health
         | Handler::Modules
         | Handler::Node
-        | Handler::Machines
+        | Handler::Machine
+        | Handler::EnrollMachine
+        | Handler::EnrollMachines
+        | Handler::RefuseMachine
         | Handler::WebSocket
         | Handler::PlanGoals
         | Handler::Freeze

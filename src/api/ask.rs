@@ -12,7 +12,7 @@ use crate::engine::now;
 use crate::journal::{Filter, JournalReader, Keep};
 use crate::model::{FactSeq, Moment, Name, NodeId, Place, UnixMs};
 use crate::plan::{Planner, why as explain};
-use crate::port::document::{EventDocument, Items, MachineDocument, NodeDocument, Selection, VersionDocument};
+use crate::port::document::{EventDocument, Items, NodeDocument, Selection, VersionDocument};
 use crate::port::many::{Part, TimelinesDocument, WhyDocument};
 use crate::state::{Node, State};
 
@@ -48,17 +48,6 @@ pub(super) fn timeline(api: &Api, request: &Request<Incoming>) -> Result<Respons
     let state = api.context.state.now();
     let query = Query::of(request)?;
     Ok(json(&TimelinesDocument::new(&asked_nodes(&state, &query)?, query.part()?)))
-}
-
-pub(super) fn machines(api: &Api) -> Response<Body> {
-    let state = api.context.state.now();
-    let document = |(mac, machine): (&crate::model::Mac, &crate::state::UnknownMachine)| MachineDocument {
-        mac: *mac,
-        client: machine.client.to_string(),
-        first_seen: machine.first_seen.to_string(),
-        last_seen: machine.last_seen.to_string(),
-    };
-    json(&Items { items: state.unknown.iter().map(document).collect() })
 }
 
 pub(super) async fn events(api: &Api, request: &Request<Incoming>) -> Result<Response<Body>, Refusal> {

@@ -84,6 +84,7 @@ pub(super) fn describe(
         pools: request.pools.into_iter().map(|pool| reader.pool(pool)).collect::<Result<_, _>>()?,
         nodes: request.nodes.into_iter().map(|node| reader.node(node)).collect::<Result<_, _>>()?,
         unnamed: request.unnamed,
+        enroll: request.enroll,
         ..Description::default()
     })
 }

@@ -22,6 +22,7 @@ mod draw;
 mod failures;
 mod follow;
 mod history;
+mod machines;
 mod media;
 mod modules;
 mod nodes;
@@ -237,6 +238,7 @@ impl Bound {
         let api = Arc::new(Api { context, certificates, auth, applying, streams, sockets, shutdown: shutdown.clone() });
         // Whoever fills one of the two does not keep root from the other.
         let (mut remote, mut local) = (JoinSet::new(), JoinSet::new());
+        let enrolling = tokio::spawn(machines::keep_enrolling(api.clone()));
         let mut look = tokio::time::interval(certificate::LOOK_EVERY);
         look.reset();
         loop {
@@ -255,6 +257,8 @@ impl Bound {
         }
         while remote.join_next().await.is_some() {}
         while local.join_next().await.is_some() {}
+        // It has heard of the end as well, and has nothing to report.
+        let _ = enrolling.await;
         api.sockets.close();
         api.sockets.wait().await;
     }
@@ -389,7 +393,11 @@ async fn route(api: Arc<Api>, caller: &Caller, request: Request<Incoming>) -> Re
         Handler::Variables => Ok(catalog::variables(&api)),
         Handler::Why => ask::why(&api, &request),
         Handler::Timeline => ask::timeline(&api, &request),
-        Handler::Machines => Ok(ask::machines(&api)),
+        Handler::Machines => machines::list(&api, &request),
+        Handler::Machine => machines::one(&api, part(0)),
+        Handler::EnrollMachine => machines::enroll(&api, caller, part(0), request).await,
+        Handler::EnrollMachines => machines::enroll_all(&api, caller, request).await,
+        Handler::RefuseMachine => machines::refuse(&api, caller, part(0), request).await,
         Handler::Modules => Ok(modules::list(&api)),
         Handler::Events => ask::events(&api, &request).await,
         Handler::Stream => sse::stream(&api, &request).await,

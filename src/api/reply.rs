@@ -131,6 +131,7 @@ impl Refusal {
     pub(super) fn no_such(what: &'static str, detail: String) -> Self {
         let (kind, title) = match what {
             "mutation" => ("no-such-mutation", "No such mutation"),
+            "machine" => ("no-such-machine", "No such machine"),
             _ => ("no-such-module", "No such module"),
         };
         Refusal::new(StatusCode::NOT_FOUND, kind, title, detail)

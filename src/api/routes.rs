@@ -75,8 +75,16 @@ pub enum Handler {
     Why,
     /// Stages of boots.
     Timeline,
-    /// Unknown machines.
+    /// Machines.
     Machines,
+    /// One machine.
+    Machine,
+    /// A node of a machine.
+    EnrollMachine,
+    /// Nodes of all machines that rules fit.
+    EnrollMachines,
+    /// A machine answered no more.
+    RefuseMachine,
     /// Modules.
     Modules,
     /// Facts of the journal.
@@ -191,7 +199,11 @@ pub static ROUTES: &[Route] = &[
     route(Method::GET, "/api/v1/variables", Read, Handler::Variables, "Every variable that there is, with its type."),
     route(Method::GET, "/api/v1/why", Read, Handler::Why, "Why nodes are not at their goal."),
     route(Method::GET, "/api/v1/timeline", Read, Handler::Timeline, "The stages of nodes' last boots."),
-    route(Method::GET, "/api/v1/machines", Read, Handler::Machines, "Machines that asked for an address and are no node."),
+    route(Method::GET, "/api/v1/machines", Read, Handler::Machines, "Machines: those that are no node, those that were refused, and those of nodes."),
+    route(Method::GET, "/api/v1/machines/{machine}", Read, Handler::Machine, "One machine, by a MAC, its UUID, its serial number, its address, or its node's name."),
+    route(Method::POST, "/api/v1/machines/{machine}/enroll", Administer, Handler::EnrollMachine, "Make a node of a machine, or confirm that it is a part of one."),
+    route(Method::POST, "/api/v1/machines/enroll", Administer, Handler::EnrollMachines, "Make nodes of all machines that rules fit."),
+    route(Method::POST, "/api/v1/machines/{machine}/refuse", Administer, Handler::RefuseMachine, "Answer a machine no more, or again."),
     route(Method::GET, "/api/v1/modules", Read, Handler::Modules, "Modules, built in and from outside, and how they fare."),
     route(Method::GET, "/api/v1/events", Read, Handler::Events, "Facts of the journal."),
     route(Method::GET, "/api/v1/stream", Read, Handler::Stream, "Facts and nodes as they change, as server-sent events."),

@@ -4,6 +4,7 @@
 mod access;
 mod control;
 mod described;
+mod machines;
 mod openapi;
 mod refusals;
 mod resources;

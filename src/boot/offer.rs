@@ -215,7 +215,7 @@ pub(super) fn folder(path: Option<&PathBuf>, key: &str) -> Result<Roots, String>
     Roots::new([path.clone()]).map_err(|error| format!("the folder {key} cannot be used: {error}"))
 }
 
-fn new_token() -> Result<JoinToken, OfferError> {
+pub(super) fn new_token() -> Result<JoinToken, OfferError> {
     let mut bytes = [0; TOKEN_BYTES];
     SystemRandom::new().fill(&mut bytes).map_err(|_| OfferError::NoRandomness)?;
     Ok(JoinToken::new(bytes))

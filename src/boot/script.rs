@@ -24,7 +24,9 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 pub use crate::model::boot::{KernelArgument, KernelArgumentError};
-use crate::model::{Digest, Mac, Name, NetworkSpec};
+use crate::model::ids::NameError;
+use crate::model::machine::id_of;
+use crate::model::{Digest, Mac, Name, NetworkSpec, NodeId};
 use crate::state::Node;
 
 #[cfg(test)]
@@ -118,6 +120,14 @@ pub enum ScriptError {
         /// The node.
         node: Name,
     },
+    /// A machine's hardware address makes no name, which cannot be.
+    #[error("machine {mac} cannot be called by its hardware address")]
+    Name {
+        /// The hardware address.
+        mac: Mac,
+        /// Why not.
+        source: NameError,
+    },
     /// The command line is longer than a kernel takes.
     #[error(
         "the kernel command line of {node} has {length_bytes} bytes, and a kernel takes {COMMAND_LINE_BYTES_MAX}; configure fewer further arguments"
@@ -146,15 +156,51 @@ pub fn script(
     settings: &BootSettings,
     token: &JoinToken,
 ) -> Result<String, ScriptError> {
-    let name = || node.spec.name.clone();
+    let spec = &node.spec;
+    let whose = Whose { id: node.id, name: spec.name.clone(), mac: spec.mac, ip: spec.ip };
+    script_of(&whose, network, settings, token)
+}
+
+/// The script of a machine that is no node: it leads to layer 0, where the machine reports itself and waits. It is called
+/// by its hardware address until it has a name.
+///
+/// # Errors
+/// When there is no parent to tell, or the command line grows too long.
+pub fn machine_script(
+    mac: Mac,
+    ip: Ipv4Addr,
+    network: &NetworkSpec,
+    settings: &BootSettings,
+    token: &JoinToken,
+) -> Result<String, ScriptError> {
+    let name = format!("machine-{}", mac.to_string().replace(':', ""));
+    let name = name.parse().map_err(|error: NameError| ScriptError::Name { mac, source: error })?;
+    script_of(&Whose { id: id_of(mac), name, mac, ip }, network, settings, token)
+}
+
+/// Whose script it is.
+struct Whose {
+    id: NodeId,
+    name: Name,
+    mac: Mac,
+    ip: Ipv4Addr,
+}
+
+fn script_of(
+    whose: &Whose,
+    network: &NetworkSpec,
+    settings: &BootSettings,
+    token: &JoinToken,
+) -> Result<String, ScriptError> {
+    let name = || whose.name.clone();
     if settings.agents.is_empty() {
         return Err(ScriptError::NoParent { node: name() });
     }
-    let line = command_line(node, network, settings, token);
+    let line = line_of(whose, network, settings, token);
     if line.len() > COMMAND_LINE_BYTES_MAX {
         return Err(ScriptError::TooLong { node: name(), length_bytes: line.len() });
     }
-    let url = |file: &str| format!("http://{}{}", settings.http, path_of(node.spec.mac, file));
+    let url = |file: &str| format!("http://{}{}", settings.http, path_of(whose.mac, file));
     let (kernel, initramfs) = (url("kernel"), url(INITRAMFS_NAME));
     // `boot` comes back only when the kernel could not be started.
     Ok(format!(
@@ -176,12 +222,17 @@ pub fn script(
          echo bootes: {name} could not be started {TRIES} times, rebooting in {REBOOT_PAUSE_S} s\n\
          sleep {REBOOT_PAUSE_S}\n\
          reboot\n",
-        name = node.spec.name,
+        name = whose.name,
     ))
 }
 
 pub(super) fn command_line(node: &Node, network: &NetworkSpec, settings: &BootSettings, token: &JoinToken) -> String {
     let spec = &node.spec;
+    let whose = Whose { id: node.id, name: spec.name.clone(), mac: spec.mac, ip: spec.ip };
+    line_of(&whose, network, settings, token)
+}
+
+fn line_of(whose: &Whose, network: &NetworkSpec, settings: &BootSettings, token: &JoinToken) -> String {
     let mut line = format!("initrd={INITRAMFS_NAME}");
     let mut add = |key: &str, value: &dyn fmt::Display| {
         // Writing to a String cannot fail.
@@ -190,10 +241,10 @@ pub(super) fn command_line(node: &Node, network: &NetworkSpec, settings: &BootSe
     if let Some(console) = &settings.console {
         add("console", console);
     }
-    add("bootes.node", &node.id);
-    add("bootes.name", &spec.name);
-    add("bootes.mac", &spec.mac);
-    add("bootes.ip", &format_args!("{}/{}", spec.ip, network.subnet.bits()));
+    add("bootes.node", &whose.id);
+    add("bootes.name", &whose.name);
+    add("bootes.mac", &whose.mac);
+    add("bootes.ip", &format_args!("{}/{}", whose.ip, network.subnet.bits()));
     if let Some(router) = network.router {
         add("bootes.router", &router);
     }

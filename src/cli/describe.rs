@@ -23,11 +23,21 @@ pub enum Command {
         #[command(flatten)]
         format: FormatArgs,
     },
+    /// Show one machine: what tells it from others, where it is plugged in, what it is made of, what it may become.
+    Machine {
+        /// The machine: a MAC of it, its UUID, its serial number, its address, or its node's name.
+        machine: String,
+        #[command(flatten)]
+        format: FormatArgs,
+    },
 }
 
 /// Describes.
 pub async fn run(command: Command, shell: &mut Shell) -> Result<Status, CliError> {
-    let Command::Node { name, format } = command;
+    let (name, format) = match command {
+        Command::Node { name, format } => (name, format),
+        Command::Machine { machine, format } => return super::machine::show(&machine, &format, shell).await,
+    };
     let path = format!("/api/v1/nodes/{}", encoded(name.as_str()));
     let node: NodeDetail = shell.api.get(&path, &Query::default()).await?.document;
     if let Some(format) = format.format.structured() {
@@ -125,7 +135,7 @@ fn variables(detail: &NodeDetail) -> Table {
     table
 }
 
-fn hardware_facts(hardware: &Hardware) -> Table {
+pub(super) fn hardware_facts(hardware: &Hardware) -> Table {
     let joined = |parts: &[&Option<String>]| {
         let known: Vec<&str> = parts.iter().filter_map(|part| part.as_deref()).collect();
         Some(known.join(" ")).filter(|text| !text.is_empty())

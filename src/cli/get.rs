@@ -6,14 +6,14 @@ use std::time::Duration;
 use clap::{Subcommand, ValueEnum};
 
 use super::catalog;
-use super::client::Query;
 use super::error::{CliError, Status, tell};
+use super::machine;
 use super::output::{FormatArgs, Structured};
 use super::select::Filtered;
 use super::table::{Cell, Table, Tone};
 use super::{Shell, overview};
 use crate::model::Moment;
-use crate::port::document::{Items, MachineDocument, NodeDocument};
+use crate::port::document::{Items, NodeDocument};
 use crate::port::history::PastNodes;
 
 /// Between two looks of `--watch`.
@@ -30,8 +30,8 @@ pub enum Command {
     Nodes(NodesArgs),
     /// Show what holds for all nodes together: stages, freezes, mass events, what is switched off.
     Cluster(FormatArgs),
-    /// List machines that asked for an address and are no node.
-    Machines(FormatArgs),
+    /// List machines: those that asked for an address and are no node, those that were refused, and those of nodes.
+    Machines(machine::ListArgs),
     /// List values of variables, wanted and seen, with who wants and who saw them.
     Var(catalog::VarArgs),
     /// List pools.
@@ -105,7 +105,7 @@ pub async fn run(command: Command, shell: &mut Shell) -> Result<Status, CliError
             Ok(Status::Done)
         }
         Command::Cluster(args) => overview::run(&args, shell).await,
-        Command::Machines(args) => machines(&args, shell).await,
+        Command::Machines(args) => machine::list(&args, shell).await,
         Command::Var(args) => catalog::values(&args, shell).await,
         Command::Pools(args) => catalog::pools(&args, shell).await,
         Command::Extensions(args) => catalog::extensions(&args, shell).await,
@@ -258,18 +258,4 @@ pub(super) fn goal(node: &NodeDocument) -> Cell {
         (false, true) => Cell::toned("quarantined", Tone::Bad),
         (false, false) => Cell::toned("no", Tone::Waiting),
     }
-}
-
-async fn machines(args: &FormatArgs, shell: &mut Shell) -> Result<Status, CliError> {
-    let machines: Items<MachineDocument> = shell.api.get("/api/v1/machines", &Query::default()).await?.document;
-    if let Some(format) = args.format.structured() {
-        shell.out.document(format, &machines)?;
-        return Ok(Status::Done);
-    }
-    let mut table = Table::new(&["MAC", "CLIENT", "FIRST-SEEN", "LAST-SEEN"]);
-    for machine in machines.items {
-        table.row([machine.mac.into(), machine.client.into(), machine.first_seen.into(), machine.last_seen.into()]);
-    }
-    shell.out.table(&table)?;
-    Ok(Status::Done)
 }

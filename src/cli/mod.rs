@@ -28,6 +28,7 @@ mod get;
 mod graph;
 mod image;
 mod login;
+mod machine;
 mod man;
 mod mass_event;
 mod module;
@@ -101,6 +102,10 @@ enum Command {
     /// Remove nodes; their machines are left as they are.
     #[command(subcommand)]
     Delete(delete::Command),
+    /// Make nodes of machines, by hand or by the rules of the description.
+    Enroll(machine::EnrollArgs),
+    /// Answer a machine no more, or again.
+    Refuse(machine::RefuseArgs),
     /// Make a cluster's description the appliance's own.
     Apply(apply::Args),
     /// Show what a description or values by hand would change and do; exit code 2 when something would change.
@@ -215,6 +220,8 @@ async fn dispatch(cli: Cli) -> Result<Status, CliError> {
         Command::Describe(command) => describe::run(command, &mut shell).await,
         Command::Create(command) => create::run(command, &mut shell).await,
         Command::Delete(command) => delete::run(command, &mut shell).await,
+        Command::Enroll(args) => machine::enroll(args, &mut shell).await,
+        Command::Refuse(args) => machine::refuse(args, &mut shell).await,
         Command::Apply(args) => apply::run(args, &mut shell).await,
         Command::Plan(args) => plan::run(args, &mut shell).await,
         Command::Set(args) => set::run(args, &mut shell).await,

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 use std::path::Path;
 
+use super::enroll;
 use super::error::{ConfigError, Problem, ValueError};
 use super::expand;
 use super::extension;
@@ -78,6 +79,10 @@ pub(super) fn parse(source: &Source) -> Result<ApplyRequest, ConfigError> {
         let target = super::target::read(&table)?;
         described.note("target", &target.name, &table.need(&super::keys::target::NAME)?)?;
         request.targets.push(target);
+    }
+    if root.get(&keys::ENROLL).is_some() {
+        let rules = root.sections(&keys::ENROLL)?;
+        request.enroll = Some(rules.iter().map(enroll::read).collect::<Result<_, _>>()?);
     }
     for table in root.sections(&keys::NODE)? {
         request.nodes.extend(nodes(&table, &mut described)?);
@@ -215,7 +220,7 @@ fn values(field: &Field) -> Result<BTreeMap<VarPath, Given>, ConfigError> {
     field.entries()?.into_iter().map(value).collect()
 }
 
-fn labels(field: &Field) -> Result<BTreeMap<String, String>, ConfigError> {
+pub(super) fn labels(field: &Field) -> Result<BTreeMap<String, String>, ConfigError> {
     let text = |(name, value): (String, Field)| Ok((name, value.as_kind(super::keys::Kind::Text).text()?.to_owned()));
     field.entries()?.into_iter().map(text).collect()
 }

@@ -195,6 +195,14 @@ pub enum ValueError {
     /// Not an address, with or without a port.
     #[error("'{0}' is not an address: write it with or without a port, as in 10.77.0.101 or 10.77.0.101:623")]
     BmcAddress(String),
+    /// Something else than what is written there.
+    #[error("'{got}' is not {wanted}")]
+    NotA {
+        /// What was written.
+        got: String,
+        /// What should be.
+        wanted: &'static str,
+    },
     /// A number outside its bounds.
     #[error("{got} is not in the range from {min} to {max}")]
     Range {

@@ -10,6 +10,7 @@
 
 pub mod appliance;
 pub mod cluster;
+mod enroll;
 mod error;
 mod expand;
 mod extension;

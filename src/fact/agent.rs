@@ -110,6 +110,8 @@ pub enum JoinRefusal {
     BadRequest,
     /// The certificate is of an earlier boot.
     OldCertificate,
+    /// An operator refused the machine.
+    Refused,
 }
 
 impl fmt::Display for JoinRefusal {
@@ -120,6 +122,7 @@ impl fmt::Display for JoinRefusal {
             JoinRefusal::WrongToken => "the token is not the one given to this node's boot",
             JoinRefusal::BadRequest => "the certificate request is malformed",
             JoinRefusal::OldCertificate => "the certificate is not the one of this node's last join",
+            JoinRefusal::Refused => "an operator refused this machine; 'bootes refuse --take-back' answers it again",
         })
     }
 }

@@ -10,6 +10,7 @@ mod agent;
 mod boot;
 mod dhcp;
 mod engine;
+mod machine;
 mod module;
 mod operator;
 mod power;
@@ -20,6 +21,7 @@ pub use agent::{AgentEvent, AgentFact, JoinRefusal, Reported, Scope};
 pub use boot::{Architecture, BootClient, BootFile, FileEvent, FileFact, Follows, MalformedFact, Transport};
 pub use dhcp::{DhcpEvent, DhcpFact, DhcpRefusal, Told};
 pub use engine::{Counted, EngineEvent, EngineFact, FailReason, FleetFact, OutcomeFact, Retry, StepName};
+pub use machine::{MachineEvent, MachineFact};
 pub use module::{Declaration, ModuleEvent, ModuleFact};
 pub use operator::{OperatorEvent, OperatorFact, Switch};
 pub use power::{BmcProblem, PowerEvent, PowerFact, PowerOrder, PowerState};
@@ -53,6 +55,8 @@ pub enum Fact {
     Fleet(FleetFact),
     /// A module from outside.
     Module(ModuleFact),
+    /// A machine that is no node.
+    Machine(MachineFact),
 }
 
 /// What happened to the appliance.
@@ -117,6 +121,7 @@ impl Fact {
         "engine",
         "fleet",
         "module",
+        "machine",
     ];
 
     /// The node that the fact is about, if it is about one that is known.
@@ -132,6 +137,7 @@ impl Fact {
             Fact::Outcome(fact) => Some(fact.node),
             Fact::Engine(fact) => Some(fact.node),
             Fact::Module(fact) => fact.node(),
+            Fact::Machine(fact) => fact.node(),
         }
     }
 
@@ -150,6 +156,7 @@ impl Fact {
             Fact::Engine(_) => "engine",
             Fact::Fleet(_) => "fleet",
             Fact::Module(_) => "module",
+            Fact::Machine(_) => "machine",
         }
     }
 
@@ -182,6 +189,7 @@ impl Fact {
             Fact::Engine(fact) => fact.sentence(),
             Fact::Fleet(fact) => fact.sentence(),
             Fact::Module(fact) => fact.sentence(),
+            Fact::Machine(fact) => fact.sentence(),
         }
     }
 }

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::variable::duration_text;
 use crate::model::{
-    CakeSpec, Extension, Name, NetworkSpec, NodeId, NodeSpec, PoolSpec, TargetSpec, Template, TokenSpec, Value, VarPath,
+    CakeSpec, EnrollRule, Extension, Mac, Name, NetworkSpec, NodeId, NodeSpec, PoolSpec, TargetSpec, Template,
+    TokenSpec, Value, VarPath,
 };
 
 /// An operator's request.
@@ -173,6 +174,23 @@ pub enum OperatorEvent {
         /// Its name.
         name: Name,
     },
+    /// The rules by which machines become nodes were described, all of them.
+    EnrollmentDescribed {
+        /// The rules, in their order.
+        rules: Vec<EnrollRule>,
+    },
+    /// A machine is not answered any more.
+    MachineRefused {
+        /// The interface that it boots from.
+        mac: Mac,
+        /// Why, in the operator's words.
+        reason: Option<String>,
+    },
+    /// A refused machine is answered again.
+    MachineAdmitted {
+        /// The interface that it boots from.
+        mac: Mac,
+    },
 }
 
 /// Whether something is in use.
@@ -209,6 +227,9 @@ impl OperatorEvent {
             | OperatorEvent::MassEventCleared => None,
             OperatorEvent::Frozen { node } | OperatorEvent::Thawed { node } => *node,
             OperatorEvent::TokenCreated { .. } | OperatorEvent::TokenRevoked { .. } => None,
+            OperatorEvent::EnrollmentDescribed { .. }
+            | OperatorEvent::MachineRefused { .. }
+            | OperatorEvent::MachineAdmitted { .. } => None,
             OperatorEvent::NodeDescribed { node, .. }
             | OperatorEvent::GoalSet { node, .. }
             | OperatorEvent::CycleAsked { node }
@@ -277,6 +298,10 @@ impl OperatorFact {
                 None => format!("token {} created: {}", token.name, token.role),
             },
             OperatorEvent::TokenRevoked { name } => format!("token {name} revoked"),
+            OperatorEvent::EnrollmentDescribed { rules } => format!("enrolment described: {} rules", rules.len()),
+            OperatorEvent::MachineRefused { mac, reason: Some(reason) } => format!("machine {mac} refused: {reason}"),
+            OperatorEvent::MachineRefused { mac, reason: None } => format!("machine {mac} refused"),
+            OperatorEvent::MachineAdmitted { mac } => format!("machine {mac} is answered again"),
         }
     }
 }

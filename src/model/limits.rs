@@ -49,7 +49,7 @@ pub const ATTEMPTS_KEPT_MAX: usize = 8;
 pub const CONSOLE_LINES_KEPT_MAX: usize = 5;
 /// Bytes of one console line; the rest is cut.
 pub const CONSOLE_LINE_BYTES_MAX: usize = 512;
-/// Unknown machines remembered; the one that was seen longest ago goes first.
+/// Unknown machines remembered; the one that has come least far goes first, of those the one that was seen longest ago.
 pub const UNKNOWN_MACHINES_MAX: usize = 1_024;
 /// Leases of machines that are no node; at the bound the lease that ended first makes room, and while none has ended a
 /// further machine gets no address.
@@ -60,6 +60,11 @@ pub const ADDRESSES_PER_RANGE_MAX: usize = 65_536;
 pub const RANGES_PER_NETWORK_MAX: usize = 64;
 /// Bytes of a text that a machine says of itself by DHCP and that is kept; the rest is cut.
 pub const TOLD_BYTES_MAX: usize = 128;
+/// Refused machines remembered; a further one is refused by nothing but its absence from the description, and the command
+/// says so.
+pub const REFUSED_MACHINES_MAX: usize = 4_096;
+/// Rules of enrolment; a description with more is refused.
+pub const ENROLL_RULES_MAX: usize = 256;
 /// Bytes of an API request's body; a larger one is answered with 413.
 pub const API_BODY_BYTES_MAX: usize = 8 << 20;
 /// Tokens of the API; at the bound a new one is refused until one is revoked.

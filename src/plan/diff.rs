@@ -6,6 +6,7 @@
 
 mod after;
 mod error;
+mod rules;
 #[cfg(test)]
 pub(super) mod tests;
 
@@ -18,7 +19,8 @@ pub use self::error::ApplyError;
 use super::resolve::{NodeDescription, said_of};
 use crate::fact::OperatorEvent;
 use crate::model::{
-    CakeSpec, Extension, Name, NetworkSpec, NodeId, NodeSpec, PoolSpec, Schema, TargetSpec, Template, VarPath,
+    CakeSpec, EnrollRule, Extension, Name, NetworkSpec, NodeId, NodeSpec, PoolSpec, Schema, TargetSpec, Template,
+    VarPath,
 };
 use crate::state::{Node, State};
 
@@ -59,6 +61,8 @@ pub struct Description {
     pub defaults: Option<Template>,
     /// Its pools.
     pub pools: Vec<PoolSpec>,
+    /// The rules by which machines become nodes; nothing leaves them as they are.
+    pub enroll: Option<Vec<EnrollRule>>,
     /// Its nodes, each with the id that it has when it is new.
     pub nodes: Vec<(NodeId, NodeDescription)>,
     /// What becomes of the rest.
@@ -88,6 +92,8 @@ pub enum Described {
     Pool,
     /// A node.
     Node,
+    /// The rules by which machines become nodes.
+    Enroll,
 }
 
 impl fmt::Display for Described {
@@ -101,6 +107,7 @@ impl fmt::Display for Described {
             Described::Defaults => "defaults",
             Described::Pool => "pool",
             Described::Node => "node",
+            Described::Enroll => "enroll",
         })
     }
 }
@@ -245,6 +252,7 @@ pub fn diff(state: &State, description: &Description) -> Result<(Vec<Change>, Ve
         }
     }
     wider(state, description, &after, &mut found);
+    rules(state, description, &mut found);
     for (id, spec) in &after.resolved {
         node(state, *id, spec, &after.schema, &mut found);
     }
@@ -284,6 +292,31 @@ fn wider(state: &State, description: &Description, after: &after::After<'_>, fou
             let event = OperatorEvent::PoolDescribed { spec: Box::new(spec.clone()) };
             found.change(Described::Pool, &spec.name, kind_of(old)).by(event);
         }
+    }
+}
+
+/// The rules of enrolment, which are one thing.
+fn rules(state: &State, description: &Description, found: &mut Found) {
+    let fresh = match (&description.enroll, description.unnamed) {
+        (Some(rules), _) => rules.clone(),
+        (None, Unnamed::Removed) => Vec::new(),
+        (None, Unnamed::Kept) => return,
+    };
+    let known = state.enrollment.as_ref();
+    if *known == fresh {
+        return;
+    }
+    if let Ok(name) = "rules".parse() {
+        let kind = match (known.is_empty(), fresh.is_empty()) {
+            (true, _) => ChangeKind::Create,
+            (_, true) => ChangeKind::Remove,
+            _ => {
+                let differs = |at: &usize| known.get(*at) != fresh.get(*at);
+                let numbers = (0..known.len().max(fresh.len())).filter(differs).map(|at| format!("rule {}", at + 1));
+                ChangeKind::Update { fields: numbers.collect() }
+            }
+        };
+        found.change(Described::Enroll, &name, kind).by(OperatorEvent::EnrollmentDescribed { rules: fresh });
     }
 }
 

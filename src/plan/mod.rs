@@ -3,13 +3,14 @@
 //! `graph` holds the mutations that modules declare; `goal` says what a node should be; `search` finds the quickest
 //! way there; `decide` turns that, the step under way and the failures so far into one next move; `why` and
 //! `timeline` explain a node, `group` and `fleet` many at once; `resolve` makes a node out of what its pool and the
-//! defaults say, `diff` says what an apply would change, `whatif` what nodes would do then, and `select` which nodes are
-//! meant. All are functions of values.
+//! defaults say, `diff` says what an apply would change, `whatif` what nodes would do then, `enroll` what becomes of
+//! machines that are no node, and `select` which nodes are meant. All are functions of values.
 //!
 //! Absent on purpose: doing anything. The engine journals a decision, then asks a module.
 
 mod decide;
 mod diff;
+pub mod enroll;
 mod fleet;
 mod goal;
 mod graph;

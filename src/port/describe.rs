@@ -13,8 +13,8 @@ use super::document::NodeDocument;
 use crate::model::given::UNCHANGED_SECRET;
 use crate::model::schema::Setting;
 use crate::model::{
-    BmcDriver, Extension, Given, Mac, Name, NetworkSpec, NodeId, NodeMatch, PoolSpec, Revision, Symbol, TargetSpec,
-    Template, UnixMs, VarPath, VarType,
+    BmcDriver, EnrollRule, Extension, Given, Mac, Name, NetworkSpec, NodeId, NodeMatch, PoolSpec, Revision, Symbol,
+    TargetSpec, Template, UnixMs, VarPath, VarType,
 };
 use crate::plan::Unnamed;
 use crate::plan::resolve::{NodeDescription, SaidBy, said_by, said_of};
@@ -46,6 +46,9 @@ pub struct ApplyRequest {
     /// Its pools.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pools: Vec<PoolRequest>,
+    /// The rules by which machines become nodes; nothing leaves them as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enroll: Option<Vec<EnrollRule>>,
     /// Its nodes.
     #[serde(default)]
     pub nodes: Vec<NodeRequest>,

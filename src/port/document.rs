@@ -307,20 +307,6 @@ pub struct TimelineDocument {
     pub stages: Vec<Stage>,
 }
 
-/// A machine that asked for an address and is no node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct MachineDocument {
-    /// Its hardware address.
-    pub mac: Mac,
-    /// What asked.
-    pub client: String,
-    /// When it was first seen.
-    pub first_seen: String,
-    /// When it was last seen.
-    pub last_seen: String,
-}
-
 /// A fact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -12,6 +12,7 @@ pub(super) fn apply(node: &mut Node, at: UnixMs, fact: &AgentFact) {
     match &fact.event {
         AgentEvent::Joined { certificate } => {
             node.token = None;
+            node.waits_with = None;
             node.agent.certificate = Some(*certificate);
             node.agent.session = None;
             node.agent.boot_seen_since = None;

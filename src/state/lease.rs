@@ -152,6 +152,16 @@ impl Leases {
         self.by_end.insert((lease.until, ip));
     }
 
+    /// The machine is heard at its address without asking for it again: its lease goes on for as long again as it was given.
+    pub(super) fn keep(&mut self, at: UnixMs, mac: Mac) {
+        let Some(lease) = self.by_mac.get(&mac).and_then(|ip| self.by_ip.get_mut(ip)) else { return };
+        let lease = Arc::make_mut(lease);
+        let until = at.plus(lease.until.since(lease.at));
+        self.by_end.remove(&(lease.until, lease.ip));
+        (lease.at, lease.until) = (at, until);
+        self.by_end.insert((until, lease.ip));
+    }
+
     /// The address is given to nobody for [`QUARANTINE_MS`].
     pub(super) fn quarantine(&mut self, ip: Ipv4Addr, at: UnixMs) {
         self.forget(ip);
@@ -205,6 +215,20 @@ mod tests {
 
     fn leased(last: u8) -> DhcpEvent {
         DhcpEvent::Leased { ip: ip(last), lease_s: 60, file: None }
+    }
+
+    #[test]
+    fn a_lease_goes_on_for_as_long_as_its_machine_is_heard() {
+        let mut leases = Leases::default();
+        leases.apply(UnixMs(0), &fact(1, leased(9)));
+        let mac = Mac([2, 0, 0, 0, 0, 1]);
+        leases.keep(UnixMs(50_000), mac);
+        let lease = leases.of_mac(mac).expect("it is kept");
+        assert_eq!((lease.at, lease.until), (UnixMs(50_000), UnixMs(110_000)));
+        leases.keep(UnixMs(90_000), mac);
+        assert_eq!(leases.of_mac(mac).map(|lease| lease.until), Some(UnixMs(150_000)));
+        leases.keep(UnixMs(90_000), Mac([2, 0, 0, 0, 0, 2]));
+        assert_eq!((leases.len(), leases.by_end.len()), (1, 1));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod engine;
 mod inventory;
 mod last;
 pub mod lease;
+pub mod machine;
 mod module;
 mod node;
 mod observe;
@@ -31,16 +32,16 @@ use serde::{Deserialize, Serialize};
 pub use control::{Control, LEARNED_MIN, Learned, MassEvent};
 pub use last::{ConsoleTail, DhcpEnd, FileEnd, FileKind, Last};
 pub use lease::{Leases, MachineLease};
+pub use machine::{MachineStage, RefusedMachine, UnknownMachine};
 pub use node::{
     AgentLink, Aim, Attempt, Desired, DesiredSource, InFlight, Lease, Mark, Marked, MetadataGrant, Node, Observed,
     Request, RetryState, StateSource,
 };
 
-use crate::fact::{ApplianceFact, BootClient, DhcpEvent, DhcpFact, DhcpRefusal, Fact, Stamped, Told};
-use crate::model::limits::UNKNOWN_MACHINES_MAX;
+use crate::fact::{ApplianceFact, DhcpEvent, DhcpFact, Fact, Stamped, Told};
 use crate::model::{
-    CakeSpec, Digest, FactSeq, Identity, Mac, Name, NetworkSpec, NodeId, PoolSpec, Schema, TargetSpec, Template,
-    TokenSpec, UnixMs,
+    CakeSpec, Digest, EnrollRule, FactSeq, Identity, Mac, Name, NetworkSpec, NodeId, PoolSpec, Schema, TargetSpec,
+    Template, TokenSpec, UnixMs,
 };
 
 /// Everything that is known, up to one fact.
@@ -88,6 +89,12 @@ pub struct State {
     pub leases: Leases,
     /// Machines that asked for an address and are no node.
     pub unknown: OrdMap<Mac, UnknownMachine>,
+    /// Machines that an operator refused.
+    #[serde(default)]
+    pub refused: OrdMap<Mac, RefusedMachine>,
+    /// The rules by which machines become nodes, in their order.
+    #[serde(default)]
+    pub enrollment: Arc<Vec<EnrollRule>>,
     /// Tokens of the API, by the digest of their text.
     #[serde(default)]
     pub tokens: OrdMap<Digest, Arc<Token>>,
@@ -102,19 +109,6 @@ pub struct Token {
     pub spec: TokenSpec,
     /// When it was given out.
     pub created_at: UnixMs,
-}
-
-/// A machine that asked for an address and is no node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UnknownMachine {
-    /// When it was first seen.
-    pub first_seen: UnixMs,
-    /// When it was last seen.
-    pub last_seen: UnixMs,
-    /// What asked.
-    pub client: BootClient,
-    /// How often it was seen, as far as it was journaled.
-    pub times: u64,
 }
 
 impl State {
@@ -136,12 +130,13 @@ impl State {
                     self.note_unknown(at, fact);
                 }
             },
-            Fact::File(fact) => {
-                if let Some(node) = fact.node {
+            Fact::File(fact) => match fact.node {
+                Some(node) => {
                     self.change(node, |n| boot::apply_file(n, at, fact));
                     operator::target_done(self, at, node, fact);
                 }
-            }
+                None => self.note_unknown_file(at, fact),
+            },
             Fact::Power(fact) => self.watching(at, fact.node, |n| boot::apply_power(n, at, &fact.event)),
             Fact::Agent(fact) => {
                 if let Some(node) = fact.node {
@@ -151,6 +146,7 @@ impl State {
             Fact::Engine(fact) => engine::apply(self, at, fact),
             Fact::Fleet(fact) => self.control.fleet(at, fact),
             Fact::Module(fact) => module::apply(self, at, fact),
+            Fact::Machine(fact) => self.apply_machine(at, fact),
         }
     }
 
@@ -223,6 +219,7 @@ impl State {
     /// again before anything is done. How far a boot had come is kept; its next packet will correct it.
     fn appliance_started(&mut self, at: UnixMs) {
         self.started_at = at;
+        self.forget_machines_sessions();
         let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
         for id in ids {
             self.change(id, |node| node.forget_what_may_have_changed());
@@ -238,30 +235,5 @@ impl State {
         }
         self.by_other_mac.insert(mac, id);
         self.leases.forget_mac(mac);
-    }
-
-    fn note_unknown(&mut self, at: UnixMs, fact: &DhcpFact) {
-        match fact.event {
-            DhcpEvent::Offered { .. } | DhcpEvent::Leased { .. } => {}
-            DhcpEvent::Ignored {
-                reason: DhcpRefusal::UnknownMachine | DhcpRefusal::NoLoader | DhcpRefusal::NoAddressLeft { .. },
-            } => {}
-            _ => return,
-        }
-        if self.unknown.len() >= UNKNOWN_MACHINES_MAX && !self.unknown.contains_key(&fact.mac) {
-            let oldest = self.unknown.iter().min_by_key(|(_, m)| m.last_seen).map(|(mac, _)| *mac);
-            if let Some(oldest) = oldest {
-                self.unknown.remove(&oldest);
-            }
-        }
-        let machine = self.unknown.entry(fact.mac).or_insert(UnknownMachine {
-            first_seen: at,
-            last_seen: at,
-            client: fact.client,
-            times: 0,
-        });
-        machine.last_seen = at;
-        machine.client = fact.client;
-        machine.times += 1;
     }
 }

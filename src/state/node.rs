@@ -56,6 +56,9 @@ pub struct Node {
     /// The digest of the token by which its present boot may fetch metadata, and the target that this is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<MetadataGrant>,
+    /// The digest of the certificate with which the machine waits that is to be told that it is this node.
+    #[serde(default)]
+    pub waits_with: Option<Digest>,
     /// Its lease.
     pub lease: Option<Lease>,
     /// The hardware address that it last had a lease with, where that is not the described one.
@@ -300,6 +303,7 @@ impl Node {
             agent: AgentLink::default(),
             token: None,
             metadata: None,
+            waits_with: None,
             lease: None,
             other_mac: None,
             hardware: None,

@@ -98,6 +98,9 @@ pub(super) fn apply(state: &mut State, at: UnixMs, event: &OperatorEvent) {
             state.tokens.insert(token.digest, Arc::new(Token { spec: token.clone(), created_at: at }));
         }
         OperatorEvent::TokenRevoked { name } => revoke(state, name),
+        OperatorEvent::EnrollmentDescribed { rules } => state.enrollment = Arc::new(rules.clone()),
+        OperatorEvent::MachineRefused { mac, reason } => state.refuse_machine(at, *mac, reason.clone()),
+        OperatorEvent::MachineAdmitted { mac } => drop(state.refused.remove(mac)),
     }
 }
 
@@ -142,7 +145,9 @@ fn describe_node(state: &mut State, at: UnixMs, id: NodeId, spec: &NodeSpec) {
     state.by_other_mac.remove(&spec.mac);
     state.leases.forget_mac(spec.mac);
     state.leases.release(spec.ip);
-    state.unknown.remove(&spec.mac);
+    let waits_with = state.unknown.remove(&spec.mac).and_then(|machine| machine.certificate);
+    state.change(id, |node| node.waits_with = waits_with.or(node.waits_with));
+    state.refused.remove(&spec.mac);
     state.change(id, |node| node.revision = node.revision.next());
     settle(state, at, id);
 }

@@ -10,6 +10,8 @@ use crate::fact::{
     FailReason, FileEvent, FileFact, JoinRefusal, MalformedFact, OperatorEvent, OperatorFact, OutcomeFact, PowerEvent,
     PowerFact, PowerOrder, PowerState, Reported, Retry, Scope, StepName, Transport,
 };
+use crate::fact::{BootClient, DhcpRefusal};
+use crate::model::limits::UNKNOWN_MACHINES_MAX;
 use crate::model::{
     BmcDriver, BmcSpec, Digest, Generation, ImagePin, NodeSpec, Prefix, Revision, Role, Sealed, TokenSpec, Value,
     VarPath,

@@ -86,7 +86,7 @@ impl Parent {
     }
 
     /// A fact about something that was refused: never waited for, and bounded in number, since anybody may cause it.
-    fn complain(&self, fact: Fact) {
+    pub(super) fn complain(&self, fact: Fact) {
         let allowed = self.complaints.lock().unwrap_or_else(PoisonError::into_inner).take(self.now_ms(), 1);
         if allowed > 0 {
             self.facts.offer(fact);

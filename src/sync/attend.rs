@@ -26,6 +26,7 @@ use super::mutations::names;
 use super::registry::Seat;
 use super::session::{ParentEvent, ParentSession, SessionEnd};
 use crate::fact::{AgentEvent, AgentFact, Fact, FailReason, JoinRefusal, OutcomeFact};
+use crate::model::machine::mac_of;
 use crate::model::{Digest, Generation, NodeId, Revision};
 use crate::port::{Action, FactSender, SubmitError};
 
@@ -54,6 +55,9 @@ enum End {
 
 /// Serves a child until its session ends.
 pub(super) async fn attend(parent: Arc<Parent>, opened: Opened) {
+    if let Some(mac) = mac_of(opened.node) {
+        return super::machine::attend(&parent, opened, mac).await;
+    }
     let Opened { mut stream, frames, peer, node, certificate } = opened;
     let seat = match take_seat(&parent, peer, node, certificate).await {
         Ok(seat) => seat,
@@ -264,6 +268,8 @@ impl Attendance<'_> {
         };
         let taken = match event {
             ParentEvent::Left => return Next::End(End::Left),
+            // A node's switch ports are variables of its own.
+            ParentEvent::Neighbours(_) => Ok(()),
             ParentEvent::Observed(report) => self.observed(&report),
             ParentEvent::Hardware(hardware) => checked_hardware(hardware).map(|hardware| {
                 self.keep(AgentEvent::Hardware { hardware });

@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::model::Neighbour;
 use crate::model::hardware::Hardware;
 use crate::model::limits::SYNC_FRAME_BYTES_MAX;
 
@@ -77,6 +78,8 @@ pub enum ChildMessage {
     Resend,
     /// The child leaves and means it.
     Bye,
+    /// What a machine that is no node heard of the switches that it is plugged into; empty when it heard none.
+    Neighbours(Vec<Neighbour>),
 }
 
 /// What a parent says to its child.
@@ -116,6 +119,38 @@ pub enum ParentMessage {
     Heartbeat(Pulse),
     /// Something of the observed state was missed.
     Resend,
+    /// A machine that waits is a node now.
+    Become(Box<Becoming>),
+}
+
+/// What a machine that is no node yet needs to go on as one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Becoming {
+    /// The node's id.
+    pub node: [u8; 16],
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub address: IpAddr,
+    /// The length of its network's prefix.
+    pub prefix_bits: u8,
+    /// Its default router.
+    pub router: Option<IpAddr>,
+    /// Its name servers.
+    pub name_servers: Vec<IpAddr>,
+    /// The token to join with as the node.
+    pub token: Vec<u8>,
+    /// Whether it can go on as it is.
+    pub how: Transition,
+}
+
+/// How a machine becomes a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Transition {
+    /// It takes the node's address and joins anew.
+    GoOn,
+    /// Its network is another one, so it has to boot again.
+    StartOver,
 }
 
 /// Variables of one owner: all of them, or those that have changed.
@@ -215,6 +250,8 @@ pub enum WireRefusal {
     },
     /// The parent cannot do it now; later it may.
     TryLater,
+    /// An operator refused the machine.
+    Refused,
 }
 
 /// What is wrong with bytes from a peer.

@@ -17,8 +17,9 @@ use crate::model::hardware::{DISKS_MAX, Hardware, INTERFACES_MAX};
 use crate::model::limits::{
     CONSOLE_LINE_BYTES_MAX, IMAGES_PER_CAKE_MAX, REPORTED_LIST_VALUES_MAX, REPORTED_TEXT_BYTES_MAX, VAR_PATH_BYTES_MAX,
 };
+use crate::model::machine::{NEIGHBOURS_MAX, text_of};
 use crate::model::schema::{VarError, check_value};
-use crate::model::{Digest, Name, Schema, Value, VarPath};
+use crate::model::{Digest, Name, Neighbour, Schema, Value, VarPath};
 use crate::state::{Node, State};
 
 /// The most bytes of a failure's text that are kept.
@@ -62,6 +63,12 @@ pub enum BadReport {
     Image {
         /// The name.
         image: String,
+    },
+    /// More neighbours than interfaces.
+    #[error("it reported {neighbours} neighbours, more than any machine has interfaces")]
+    Neighbours {
+        /// How many.
+        neighbours: usize,
     },
     /// Hardware beyond every bound.
     #[error("it reported {disks} disks and {interfaces} interfaces in {len_bytes} bytes, more than any machine has")]
@@ -164,6 +171,30 @@ pub fn checked_hardware(hardware: Box<Hardware>) -> Result<Box<Hardware>, BadRep
     Ok(hardware)
 }
 
+/// Neighbours within every bound, as one report of a machine's interfaces: in the order of their names.
+///
+/// # Errors
+/// When there are more than any machine has interfaces.
+pub fn checked_neighbours(neighbours: Vec<Neighbour>) -> Result<Vec<Neighbour>, BadReport> {
+    if neighbours.len() > NEIGHBOURS_MAX {
+        return Err(BadReport::Neighbours { neighbours: neighbours.len() });
+    }
+    let text = |text: String| text_of(text.as_bytes());
+    let mut within: Vec<Neighbour> = neighbours
+        .into_iter()
+        .map(|neighbour| Neighbour {
+            interface: text(neighbour.interface),
+            chassis: text(neighbour.chassis),
+            port: text(neighbour.port),
+            port_description: neighbour.port_description.map(text),
+            system: neighbour.system.map(text),
+        })
+        .collect();
+    within.sort();
+    within.dedup();
+    Ok(within)
+}
+
 /// A step as the engine names it.
 ///
 /// # Errors
@@ -191,6 +222,7 @@ pub fn refusal_to_wire(refusal: JoinRefusal) -> WireRefusal {
         JoinRefusal::WrongToken => WireRefusal::WrongToken,
         JoinRefusal::BadRequest => WireRefusal::BadRequest,
         JoinRefusal::OldCertificate => WireRefusal::OldCertificate,
+        JoinRefusal::Refused => WireRefusal::Refused,
     }
 }
 

@@ -26,6 +26,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use thiserror::Error;
 
+use crate::model::machine::mac_of;
 use crate::model::{Digest, NodeId, UnixMs};
 
 mod ffdhe;
@@ -43,6 +44,8 @@ pub const CERTIFICATE_FILE: &str = "ca.pem";
 pub const REQUEST_BYTES_MAX: usize = 4 << 10;
 /// What a node is called in its certificate, before its id.
 pub const NODE_URI_PREFIX: &str = "bootes:node:";
+/// What a machine that is no node is called in its certificate, which is good for reporting and waiting alone.
+pub const MACHINE_URI_PREFIX: &str = "bootes:machine:";
 
 /// What went wrong with the authority.
 #[derive(Debug, Error)]
@@ -219,7 +222,8 @@ impl Identity {
         let request = CertificateSigningRequestDer::from(csr_der);
         let request =
             CertificateSigningRequestParams::from_der(&request).map_err(|source| RequestError::Malformed { source })?;
-        let name = format!("{NODE_URI_PREFIX}{node}");
+        let prefix = if mac_of(node).is_some() { MACHINE_URI_PREFIX } else { NODE_URI_PREFIX };
+        let name = format!("{prefix}{node}");
         let failed = |source| IdentityError::Issue { subject: name.clone(), source };
         let mut params = leaf(&name, ExtendedKeyUsagePurpose::ClientAuth);
         params.subject_alt_names = vec![SanType::URI(name.as_str().try_into().map_err(failed)?)];

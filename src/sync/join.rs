@@ -12,6 +12,7 @@ use super::codec::WireRefusal;
 use super::facts::refusal_to_wire;
 use super::registry::Granted;
 use crate::fact::{AgentEvent, AgentFact, Fact, JoinRefusal};
+use crate::model::machine::mac_of;
 use crate::model::{Digest, NodeId};
 
 /// A first frame that asks to join.
@@ -29,6 +30,9 @@ pub(super) async fn join(
     request: JoinRequest,
 ) -> Result<Vec<CertificateDer<'static>>, WireRefusal> {
     let node = request.node;
+    if let Some(mac) = mac_of(node) {
+        return super::machine::join(parent, peer.ip(), mac, request).await;
+    }
     let granted = grant(parent, peer, request).await;
     match &granted {
         Ok(_) => tracing::info!(%node, %peer, "a node joined"),

@@ -3,7 +3,8 @@
 //! The walk, from the wire: [`codec`] cuts bytes into messages; [`link`] carries them over an encrypted stream; [`pin`]
 //! and [`identity`] say whom each end trusts and why; [`session`] is the protocol's rules as two state machines. The
 //! parent's side is entered at [`module`] (`bind`, then start): `accept` takes connections, `join` trades a boot's token
-//! for a certificate, `attend` serves a session, [`registry`] knows which are up, and [`facts`] turns what children say
+//! for a certificate, `attend` serves a session, `machine` both for machines
+//! that are no node, [`registry`] knows which are up, and [`facts`] turns what children say
 //! into facts. The child's side builds on [`link`], [`pin`] and [`session`]; it is the agent's.
 //!
 //! Invariants: one connection with TLS 1.3, both sides authenticated, before anything is told but a join; one session a
@@ -19,6 +20,7 @@ pub mod gate;
 pub mod identity;
 mod join;
 pub mod link;
+mod machine;
 pub mod module;
 pub mod mutations;
 pub mod pin;

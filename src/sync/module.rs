@@ -17,13 +17,15 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::accept::{Parent, accept};
+use super::codec::WireValue;
 use super::facts::desired_of;
 use super::identity::{Identity, IdentityError};
 use super::mutations::{MODULE, mutations};
 use super::pin::parent_config;
 use super::registry::Handed;
-use super::session::Timing;
+use super::session::{Timing, Variables};
 use crate::fact::{Fact, FailReason, OutcomeFact};
+use crate::model::machine::id_of;
 use crate::model::{Digest, NodeId};
 use crate::plan::Mutation;
 use crate::port::{Action, Module, ModuleContext, StateReader};
@@ -219,6 +221,7 @@ async fn tell_desired(parent: Arc<Parent>, mut state: StateReader) {
         for id in gone {
             parent.tasks.spawn(dismiss(Arc::clone(&parent), id));
         }
+        tell_machines(&parent, &known, &fresh);
         if !fresh.cakes.ptr_eq(&known.cakes) {
             // Only a cake knows the order of its images.
             changed = parent.registry.nodes();
@@ -229,6 +232,16 @@ async fn tell_desired(parent: Arc<Parent>, mut state: StateReader) {
             }
         }
         known = fresh;
+    }
+}
+
+/// Wakes the sessions of machines that are not unknown any more: they find out themselves what they are now.
+fn tell_machines(parent: &Parent, known: &State, fresh: &State) {
+    for item in known.unknown.diff(&fresh.unknown) {
+        if let imbl::ordmap::DiffItem::Remove(mac, _) = item {
+            let word = ("machine".to_owned(), WireValue::Symbol("settled".into()));
+            parent.registry.desire(id_of(*mac), || Variables { values: [word.clone()].into(), order: Vec::new() });
+        }
     }
 }
 

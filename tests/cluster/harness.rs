@@ -117,6 +117,15 @@ impl Cluster {
         std::fs::read_to_string(self.file(&format!("node/{name}/qemu.pid"))).unwrap_or_default().trim().to_owned()
     }
 
+    /// Starts a machine again from the network, as a hand at its power button and boot menu would.
+    pub fn boot_from_network(&self, name: &str) {
+        std::fs::write(self.file(&format!("node/{name}/boot-device")), "pxe\n").unwrap();
+        for verb in ["machine_stop", "machine_start"] {
+            let output = vbox("backend/qemu").args([verb, name]).output().unwrap();
+            assert!(output.status.success(), "{verb} {name}: {}", text(&output));
+        }
+    }
+
     /// Kills a machine's process, as a power cut would.
     pub fn kill_machine(&self, name: &str) {
         let record = self.machine_process(name);

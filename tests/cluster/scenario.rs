@@ -215,3 +215,36 @@ fn an_altered_image_is_refused_and_named_and_runs_once_it_is_whole_again() {
     cluster.all_running();
     assert!(service(&cluster, "n1").contains("n1"));
 }
+
+#[test]
+fn an_unknown_machine_boots_to_layer_0_reports_itself_and_runs_as_the_node_that_it_is_made() {
+    let cluster = cluster();
+    let right = cluster.file("cluster.toml");
+    let text = fs::read_to_string(&right).unwrap();
+    let mac = cluster.node("n1")["mac"].as_str().unwrap().to_owned();
+    let network = text.find("[[cake]]").unwrap();
+    let range = "[[network.range]]\nfrom = \"10.77.0.200\"\nto = \"10.77.0.220\"\n\n";
+    let with_range = cluster.file("discovery.toml");
+    fs::write(&with_range, format!("{}{range}{}", &text[..network], &text[network..])).unwrap();
+    cluster.ok(&["apply", "-f", with_range.to_str().unwrap()]);
+    cluster.ok(&["delete", "node", "n1", "--yes"]);
+    cluster.boot_from_network("n1");
+    let unknown = || cluster.items(&["get", "machines", "--unknown"]);
+    cluster.until("the unknown machine waits in layer 0 and has reported itself", || {
+        unknown().iter().any(|machine| machine["stage"] == "waits" && !machine["hardware"].is_null())
+    });
+    let machine = unknown().remove(0);
+    assert_eq!((&machine["mac"], &machine["network"]), (&serde_json::json!(mac), &serde_json::json!("boot")));
+    assert!(machine["ip"].as_str().unwrap().starts_with("10.77.0.2"), "{machine}");
+    assert!(machine["hardware"]["memory_bytes"].as_u64().unwrap() > 64 << 20, "{machine}");
+    let serial = machine["serial"].as_str().unwrap();
+    let process = cluster.machine_process("n1");
+    cluster.ok(&["enroll", serial, "n1", "--ip", "10.77.0.11", "--cake", "hello"]);
+    cluster.all_running();
+    assert_eq!(cluster.machine_process("n1"), process, "it went on as the node without another boot");
+    assert!(service(&cluster, "n1").contains("n1"));
+    assert_eq!(cluster.node("n1")["hardware"]["system"]["serial"].as_str().unwrap().to_lowercase(), serial);
+    cluster.ok(&["apply", "-f", right.to_str().unwrap()]);
+    cluster.all_running();
+    assert_eq!(cluster.machine_process("n1"), process, "its BMC is known again, and nothing was power-cycled");
+}

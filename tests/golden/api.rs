@@ -9,16 +9,18 @@ use bootes::model::{
     BmcTemplate, CakeSpec, Digest, FactSeq, ImagePin, Moment, NodeId, NodeSet, Place, Role, Sealed, Template, UnixMs,
     VarPath,
 };
+use bootes::plan::enroll::{Proposal, propose};
 use bootes::plan::resolve::NodeDescription;
 use bootes::plan::{Description, Planner, WhatIf, diff, what_if, why};
 use bootes::port::access::{CertificateDocument, CreatedToken, TokenDocument};
 use bootes::port::control::{ClusterDocument, FreezeAnswer, MassEventDocument, MutationDocument, SwitchAnswer, held};
 use bootes::port::describe::{ApplyRequest, CreateRequest, NodeDetail, ValueDocument, VariableState};
 use bootes::port::document::{
-    Accepted, ApplyAnswer, EventDocument, Items, MachineDocument, ModuleDocument, NodeDocument, PowerDocument, Problem,
+    Accepted, ApplyAnswer, EventDocument, Items, ModuleDocument, NodeDocument, PowerDocument, Problem,
 };
 use bootes::port::graph::GraphDocument;
 use bootes::port::history::{DiffDocument, PastNodes, PlaceDocument};
+use bootes::port::machine::MachineDocument;
 use bootes::port::many::{Part, TimelinesDocument, WhyDocument};
 use bootes::state::compare::compare;
 use bootes::state::{Node, State};
@@ -249,13 +251,14 @@ fn route<'a>(
         }
         "/api/v1/timeline" => text(&TimelinesDocument::new(&nodes(cluster, get("nodes"))?, part())),
         "/api/v1/machines" => {
-            let document = |(mac, machine): (&bootes::model::Mac, &bootes::state::UnknownMachine)| MachineDocument {
-                mac: *mac,
-                client: machine.client.to_string(),
-                first_seen: machine.first_seen.to_string(),
-                last_seen: machine.last_seen.to_string(),
+            let document = |proposal: Proposal| {
+                let machine = state.unknown.get(&proposal.mac)?;
+                Some(MachineDocument::unknown(state, proposal.mac, machine, Some(proposal.verdict)))
             };
-            text(&Items { items: state.unknown.iter().map(document).collect() })
+            let unknown = propose(state, &Default::default()).into_iter().filter_map(document);
+            let nodes = state.by_name.values().filter_map(|id| state.node(*id));
+            let nodes = nodes.map(|node| MachineDocument::of_node(node)).filter(|_| get("standing").is_none());
+            text(&Items { items: unknown.chain(nodes).collect() })
         }
         "/api/v1/modules" => text(&Items { items: modules() }),
         "/api/v1/whoami" => text(&json!({"name": "ops", "role": "operator", "nodes": "n[1-3]", "expires_at": null})),

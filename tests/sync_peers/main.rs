@@ -6,4 +6,5 @@ mod harness;
 mod hostile;
 mod join;
 mod life;
+mod machine;
 mod surroundings;

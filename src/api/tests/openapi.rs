@@ -24,12 +24,13 @@ use crate::port::describe::{
     ValueDocument, ValueRequest, VariableDocument, VariableState,
 };
 use crate::port::document::{
-    Accepted, ApplyAnswer, ApplyRequest, EventDocument, GoalsRequest, Items, MachineDocument, ModuleDocument,
-    NodeDocument, NodesRequest, PowerDocument, PowerRequest, Problem, VersionDocument,
+    Accepted, ApplyAnswer, ApplyRequest, EventDocument, GoalsRequest, Items, ModuleDocument, NodeDocument,
+    NodesRequest, PowerDocument, PowerRequest, Problem, VersionDocument,
 };
 use crate::port::enumerable::{self, KindsDocument};
 use crate::port::graph::GraphDocument;
 use crate::port::history::{DiffDocument, HealthDocument, PastNodes};
+use crate::port::machine::{EnrollAllRequest, EnrollAnswer, EnrollRequest, MachineDocument, RefuseRequest};
 use crate::port::many::{TimelinesDocument, WhyDocument};
 use crate::port::stream::{ClientMessage, ServerMessage, StreamEvent};
 
@@ -90,6 +91,9 @@ fn bodies(handler: Handler, asked: &mut SchemaGenerator, given: &mut SchemaGener
         // A merge patch of a NodeRequest: any part of it, and null for what is to go.
         Handler::PatchNode | Handler::PatchNodes => Some(json!({"type": "object"})),
         Handler::SetDesired => Some(of::<ValueRequest>(asked)),
+        Handler::EnrollMachine => Some(of::<EnrollRequest>(asked)),
+        Handler::EnrollMachines => Some(of::<EnrollAllRequest>(asked)),
+        Handler::RefuseMachine => Some(of::<RefuseRequest>(asked)),
         _ => None,
     };
     let answer = match handler {
@@ -114,6 +118,8 @@ fn bodies(handler: Handler, asked: &mut SchemaGenerator, given: &mut SchemaGener
         Handler::Why => of::<WhyDocument>(given),
         Handler::Timeline => of::<TimelinesDocument>(given),
         Handler::Machines => of::<Items<MachineDocument>>(given),
+        Handler::Machine | Handler::RefuseMachine => of::<MachineDocument>(given),
+        Handler::EnrollMachine | Handler::EnrollMachines => of::<EnrollAnswer>(given),
         Handler::Events => of::<Items<EventDocument>>(given),
         Handler::Graph | Handler::NodeGraph => of::<GraphDocument>(given),
         Handler::Variables => of::<Items<VariableDocument>>(given),
@@ -149,7 +155,13 @@ fn refusals(row: &Route) -> Vec<(u16, &'static str)> {
     let changes = row.method != Method::GET;
     let conflicts = matches!(
         row.handler,
-        Handler::CreateToken | Handler::CreateNodes | Handler::Apply | Handler::Goals | Handler::ClearMassEvent
+        Handler::CreateToken
+            | Handler::CreateNodes
+            | Handler::Apply
+            | Handler::Goals
+            | Handler::ClearMassEvent
+            | Handler::EnrollMachine
+            | Handler::RefuseMachine
     );
     let of_node = row.path.starts_with("/api/v1/nodes/{name}");
     let matched = changes && (of_node || row.handler == Handler::Goals);

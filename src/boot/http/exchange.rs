@@ -2,7 +2,7 @@
 //!
 //! Invariants: a script goes to the address of the node that it is for and to no other, and only after the digest of its
 //! token is durable, so that a join with this token is known to be good, also after a crash. Every refusal is one line of
-//! text and a fact.
+//! text and a fact. A machine that is no node has a script of its own, on the same terms.
 //!
 //! Deliberately absent: what makes a part, a condition or a route (`reply`, `route`), and what is told when (`facts`).
 
@@ -25,11 +25,12 @@ use super::reply::{Fields, Method, Reply, decide};
 use super::route::{AuthorityForm, ImageFile, Route, route};
 use super::ticket::{Line, Ticket};
 use crate::boot::chain::{Kind, Reader};
-use crate::boot::offer::{OfferError, file_of};
-use crate::boot::script::JoinToken;
+use crate::boot::offer::{OfferError, file_of, new_token};
+use crate::boot::script::{JoinToken, machine_script};
 use crate::boot::target::{Handed, TargetFile};
-use crate::fact::BootFile;
+use crate::fact::{BootFile, Fact, MachineEvent, MachineFact};
 use crate::model::Mac;
+use crate::state::State;
 
 /// When a client that cannot be served now is to ask again, in seconds.
 const RETRY_AFTER_S: u32 = 1;
@@ -85,8 +86,13 @@ impl Exchange {
     async fn script(&self, mac: Mac, reader: Reader, asked: &Asked) -> Result<Response<AnswerBody>, Refusal> {
         let state = self.desk.state.now();
         let no_node = "no node has this hardware address; describe it and apply";
-        let node = state.node_with_mac(mac);
-        let node = node.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, no_node, no_node))?;
+        let Some(node) = state.node_with_mac(mac) else {
+            return match reader {
+                Reader::Ipxe(_) => self.machine_script(&state, mac).await,
+                // Nothing leads an unknown machine to GRUB.
+                Reader::Grub => Err(Refusal::new(StatusCode::NOT_FOUND, no_node, no_node)),
+            };
+        };
         if self.client != IpAddr::V4(node.spec.ip) {
             let reason = format!("the script of {} is given to {} alone", node.spec.name, node.spec.ip);
             return Err(Refusal::new(StatusCode::FORBIDDEN, "the script is another machine's", reason));
@@ -119,10 +125,48 @@ impl Exchange {
             }
             ticket = Some(self.ticket(asked, Telling::Nothing));
         }
+        Ok(self.script_text(text, ticket))
+    }
+
+    /// The script of a machine that is no node and has an address of a discovery range: it leads to layer 0, where the
+    /// machine reports itself and waits.
+    async fn machine_script(&self, state: &State, mac: Mac) -> Result<Response<AnswerBody>, Refusal> {
+        let no_node = "no node has this hardware address; describe it and apply";
+        let missing = || Refusal::new(StatusCode::NOT_FOUND, no_node, no_node);
+        let machine = state.unknown.get(&mac).ok_or_else(missing)?;
+        let lease = machine.lease.as_ref().ok_or_else(missing)?;
+        if self.client != IpAddr::V4(lease.ip) {
+            let reason = format!("the script of the unknown machine {mac} is given to {} alone", lease.ip);
+            return Err(Refusal::new(StatusCode::FORBIDDEN, "the script is another machine's", reason));
+        }
+        let network = state.network_of_machine(machine).and_then(|network| state.networks.get(network));
+        let network = network.ok_or_else(missing)?;
+        if !self.desk.may_have_script(self.client) {
+            return Ok(self.later("too many scripts were asked for"));
+        }
+        let broken = |reason: String| {
+            let told = "the script cannot be made; the appliance knows why";
+            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, told, reason)
+        };
+        let token = new_token().map_err(|error| broken(error.to_string()))?;
+        let made = machine_script(mac, lease.ip, network, self.desk.offers.settings(), &token);
+        let text = made.map_err(|error| broken(error.to_string()))?;
+        if self.method == Method::Get {
+            let event = MachineEvent::ScriptSent { token: token.digest() };
+            let sent = Fact::Machine(MachineFact { mac, peer: self.client, event });
+            if let Err(error) = self.desk.facts.submit(vec![sent]).await {
+                tracing::warn!(%error, %mac, "an unknown machine's script is withheld, its token could not be recorded");
+                return Ok(self.later("the appliance cannot record the boot now"));
+            }
+        }
+        Ok(self.script_text(text, None))
+    }
+
+    fn script_text(&self, text: String, ticket: Option<Ticket>) -> Response<AnswerBody> {
         let mut response = self.respond(StatusCode::OK, Opened::text(text).into(), None, ticket);
         set(response.headers_mut(), CONTENT_TYPE, "text/plain; charset=utf-8");
         set(response.headers_mut(), CACHE_CONTROL, "no-store");
-        Ok(response)
+        response
     }
 
     /// A file of the target that the node boots now.

@@ -27,6 +27,67 @@ pub const POOL: Key = key(
 );
 pub const NODE: Key =
     key("node", Kind::Tables(&NODE_SECTION), Else("none"), "nodes; what a node says stands before its pool");
+pub const ENROLL: Key = key(
+    "enroll",
+    Kind::Tables(&ENROLL_SECTION),
+    Else("the rules are left as they are"),
+    "rules by which machines that are no node become nodes; the first that fits a machine counts, and all conditions of a rule must hold",
+);
+
+pub const ENROLL_SERIALS: Key = key("serial", Kind::Texts, Else("any"), "condition: one of these serial numbers");
+pub const ENROLL_UUIDS: Key = key("uuid", Kind::Texts, Else("any"), "condition: one of these UUIDs");
+pub const ENROLL_MACS: Key = key(
+    "mac",
+    Kind::Texts,
+    Else("any"),
+    "condition: a hardware address of the machine is one of these, or begins so, as in 52:54:00",
+);
+pub const ENROLL_VENDOR: Key =
+    key("vendor", Kind::Text, Else("any"), "condition: the maker or the model has this in its name");
+pub const ENROLL_SWITCH: Key = key(
+    "switch",
+    Kind::Text,
+    Else("any"),
+    "condition: plugged into this switch, by its LLDP system name or chassis id, or the remote id of option 82",
+);
+pub const ENROLL_PORTS: Key = key(
+    "ports",
+    Kind::Pattern("\"Ethernet[1-48]\""),
+    Else("any"),
+    "condition: plugged into one of these ports, by the LLDP port id or the circuit id of option 82; where there are as many names, each port has its own",
+);
+pub const ENROLL_CPUS: Key = key(
+    "cpus_min",
+    Kind::Number { min: 1, max: 1_000_000 },
+    Else("any"),
+    "condition: so many logical processors at least",
+);
+pub const ENROLL_MEMORY: Key = key(
+    "memory_mib_min",
+    Kind::Number { min: 1, max: 1_000_000_000 },
+    Else("any"),
+    "condition: so much memory at least, in MiB, of what the kernel can use",
+);
+pub const ENROLL_NETWORK: Key = key("network", Kind::Name, Else("any"), "condition: it asked on this network");
+pub const ENROLL_NAMES: Key =
+    key("names", Kind::NodeSet, Required, "the names to give: the first free one, or the one of the machine's port");
+pub const ENROLL_IPS: Key = key(
+    "ip",
+    Kind::Pattern("\"10.77.0.[11-58]\""),
+    Else("any free address of the network"),
+    "the addresses that go with the names, one for each",
+);
+pub const ENROLL_POOL: Key = key("pool", Kind::Name, Else("none"), "the pool that the nodes belong to");
+pub const ENROLL_CAKE: Key = key("cake", Kind::Name, Else("what a wider table says"), "the cake that the nodes run");
+pub const ENROLL_LABELS: Key = key("labels", Kind::Labels, Else("none"), "labels of the nodes");
+/// Whether a rule enrols by itself.
+pub const APPROVALS: &[&str] = &["ask", "automatic"];
+pub const ENROLL_APPROVE: Key = key(
+    "approve",
+    Kind::Choice(APPROVALS),
+    super::Fallback::Text("ask"),
+    "ask: an operator says `bootes enroll`; automatic: a machine that fits is enrolled as soon as it has reported itself",
+);
 
 pub const CLUSTER_NAME: Key = key("name", Kind::Name, Required, "the cluster's name");
 
@@ -208,6 +269,27 @@ static NODE_SECTION: Section = Section {
 };
 static MATCH_SECTION: Section =
     Section { title: "[node.match]", prefix: "match", keys: &[UUID, CLIENT_ID, CIRCUIT_ID, REMOTE_ID] };
+static ENROLL_SECTION: Section = Section {
+    title: "[[enroll]]",
+    prefix: "enroll",
+    keys: &[
+        ENROLL_SERIALS,
+        ENROLL_UUIDS,
+        ENROLL_MACS,
+        ENROLL_VENDOR,
+        ENROLL_SWITCH,
+        ENROLL_PORTS,
+        ENROLL_CPUS,
+        ENROLL_MEMORY,
+        ENROLL_NETWORK,
+        ENROLL_NAMES,
+        ENROLL_IPS,
+        ENROLL_POOL,
+        ENROLL_CAKE,
+        ENROLL_LABELS,
+        ENROLL_APPROVE,
+    ],
+};
 static BMC_SECTION: Section = Section { title: "[node.bmc]", prefix: "bmc", keys: &[DRIVER, ADDRESS, USER, PASSWORD] };
 static DEFAULTS_BMC_SECTION: Section =
     Section { title: "[defaults.bmc]", prefix: "bmc", keys: &[DRIVER, USER, PASSWORD] };
@@ -217,5 +299,5 @@ static POOL_BMC_SECTION: Section = Section { title: "[pool.bmc]", prefix: "bmc",
 pub static ROOT: Section = Section {
     title: "cluster.toml",
     prefix: "",
-    keys: &[CLUSTER, EXTENSION, NETWORK, CAKE, TARGET, DEFAULTS, POOL, NODE],
+    keys: &[CLUSTER, EXTENSION, NETWORK, CAKE, TARGET, DEFAULTS, POOL, ENROLL, NODE],
 };

@@ -91,6 +91,8 @@ fn all() -> Vec<Option<Extension>> {
                 seen("net.<interface>.state", VarType::symbols(&["up", "down"]), "Whether the interface has a link"),
                 seen("net.<interface>.mac", VarType::Mac, "The interface's hardware address"),
                 seen("net.<interface>.ip", VarType::Ip, "The interface's address"),
+                seen("net.<interface>.switch", VarType::Text, "The switch that it is plugged into, as it says by LLDP"),
+                seen("net.<interface>.port", VarType::Text, "The switch's port, as it says by LLDP"),
                 seen("net.<interface>.mtu", VarType::Int { min: 68, max: 65_535 }, "The interface's MTU in bytes"),
             ],
         ),

@@ -212,6 +212,7 @@ impl After<'_> {
         }
         self.check_targets()?;
         self.check_used()?;
+        self.check_rules(state, description)?;
         let names: BTreeSet<&Name> = self.all_nodes().map(|spec| &spec.name).collect();
         for (of, template) in self.templates() {
             self.check_template(&of, template, &names)?;

@@ -7,7 +7,9 @@ use thiserror::Error;
 use super::super::resolve::Unsaid;
 use super::Described;
 use crate::model::boot::{KernelArgumentError, TargetError};
-use crate::model::limits::{IMAGES_PER_CAKE_MAX, NODES_MAX, POOLS_MAX, TARGETS_MAX, VARIABLES_PER_NODE_MAX};
+use crate::model::limits::{
+    ENROLL_RULES_MAX, IMAGES_PER_CAKE_MAX, NODES_MAX, POOLS_MAX, TARGETS_MAX, VARIABLES_PER_NODE_MAX,
+};
 use crate::model::schema::ExtensionError;
 use crate::model::{Name, NetworkError, VarError, VarPath};
 
@@ -102,6 +104,28 @@ pub enum ApplyError {
         of: String,
         /// The variable.
         path: VarPath,
+    },
+    /// Too many rules of enrolment.
+    #[error("there would be {rules} enrolment rules; there may be {ENROLL_RULES_MAX}")]
+    TooManyRules {
+        /// How many.
+        rules: usize,
+    },
+    /// A rule of enrolment without names, or with one twice.
+    #[error("{of} needs names, each of them once; write for instance names = \"n[001-128]\"")]
+    RuleNames {
+        /// Which rule.
+        of: String,
+    },
+    /// Addresses of a rule of enrolment that do not go with its names.
+    #[error("{of} has {ips} different addresses for {names} names; give one for each name, or none")]
+    RuleAddresses {
+        /// Which rule.
+        of: String,
+        /// How many addresses.
+        ips: usize,
+        /// How many names.
+        names: usize,
     },
     /// An extension that cannot be.
     #[error(transparent)]

@@ -309,6 +309,7 @@ impl Appliance {
                 let session = self.tree.seat(node, connection).map_or(0, |seat| seat.session);
                 return self.session_ends(node, AgentEvent::Left { session });
             }
+            ParentEvent::Neighbours(_) => return,
             ParentEvent::Observed(report) => reported(&report).map(|(scope, variables)| {
                 let revision = Revision(report.revision);
                 self.agent_fact(id, AgentEvent::Observed { revision, scope, variables })

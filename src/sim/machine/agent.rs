@@ -307,7 +307,7 @@ impl Agent {
                             self.failed(step, generation, detail);
                         }
                     }
-                    Ok(Some(ChildEvent::Welcomed { .. }) | None) => {}
+                    Ok(Some(ChildEvent::Welcomed { .. } | ChildEvent::Become(_)) | None) => {}
                 }
                 self.flush(place);
             }

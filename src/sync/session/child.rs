@@ -1,7 +1,7 @@
 //! The child's role: it says hello, tells what it observes, and takes in what is desired and asked of it.
 
 use super::{Due, Ledger, Liveness, Mirror, SessionEnd, Taken, Timing, Variables};
-use crate::sync::codec::{ChildMessage, PROTOCOL_VERSION, ParentMessage, WireRefusal, WireStep};
+use crate::sync::codec::{Becoming, ChildMessage, PROTOCOL_VERSION, ParentMessage, WireRefusal, WireStep};
 
 /// What a parent said that somebody must hear of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub enum ChildEvent {
         /// Which content.
         digest: Option<[u8; 32]>,
     },
+    /// This machine is a node now.
+    Become(Box<Becoming>),
 }
 
 /// How far the session has come.
@@ -98,6 +100,7 @@ impl ChildSession {
             (_, ParentMessage::Perform { step, generation, digest }) => {
                 Ok(Some(ChildEvent::Perform { step, generation, digest }))
             }
+            (_, ParentMessage::Become(becoming)) => Ok(Some(ChildEvent::Become(becoming))),
             (Phase::Up, ParentMessage::Resend) => {
                 let full = self.observed.full();
                 self.outgoing.push(ChildMessage::Observed(full));

@@ -1,8 +1,9 @@
 //! The parent's role: it greets, tells what is desired, asks for steps, and takes in what is observed.
 
 use super::{Due, Ledger, Liveness, Mirror, SessionEnd, Taken, Timing, Variables};
+use crate::model::Neighbour;
 use crate::model::hardware::Hardware;
-use crate::sync::codec::{ChildMessage, ParentMessage, Report, WireStep};
+use crate::sync::codec::{Becoming, ChildMessage, ParentMessage, Report, WireStep};
 
 /// What a child said that somebody must hear of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub enum ParentEvent {
     },
     /// It leaves.
     Left,
+    /// What a machine that is no node heard of its switches.
+    Neighbours(Vec<Neighbour>),
 }
 
 /// One session from the parent's side.
@@ -86,6 +89,7 @@ impl ParentSession {
             ChildMessage::Console { lines, dropped } => ParentEvent::Console { lines, dropped },
             ChildMessage::Failed { step, generation, detail } => ParentEvent::Failed { step, generation, detail },
             ChildMessage::Bye => ParentEvent::Left,
+            ChildMessage::Neighbours(neighbours) => ParentEvent::Neighbours(neighbours),
         };
         Ok(Some(event))
     }
@@ -122,6 +126,11 @@ impl ParentSession {
     pub fn perform(&mut self, step: WireStep, generation: u64, digest: Option<[u8; 32]>) {
         self.tell();
         self.outgoing.push(ParentMessage::Perform { step, generation, digest });
+    }
+
+    /// Tells a machine that waits what it is now.
+    pub fn becomes(&mut self, becoming: Becoming) {
+        self.outgoing.push(ParentMessage::Become(Box::new(becoming)));
     }
 
     /// What was observed last could not be kept: it is asked for again at the next heartbeat.

@@ -13,6 +13,10 @@ use crate::state::State;
 /// The address of a machine that is no node, given now where it has none and looks for one.
 pub(super) fn address_of(client: &Client<'_>, state: &State, ledger: &mut Ledger, now: UnixMs) -> Own {
     let request = client.request;
+    // An operator has said so.
+    if state.refused.contains_key(&request.mac) {
+        return Own::Unheard;
+    }
     let ranges: Vec<&AddressRange> = client.network.ranges_for(RangeUse::Discovery).collect();
     let asked = request.requested_ip.or(request.client_ip);
     let need = Need {
