@@ -58,6 +58,8 @@ pub fn serve(what: &str, folder: &Path, address: SocketAddr) {
                 kernel: folder.join("kernel"),
                 initramfs: folder.join("initramfs"),
                 loaders: folder.join("loaders"),
+                files: None,
+                templates: None,
             };
             let bound = http::bind(HttpOptions::new(address, Arc::new(settings))).unwrap();
             let context = HttpContext { facts, state, images: Arc::new(NoImages) };

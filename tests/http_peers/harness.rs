@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// How long a test waits for what must come. It ends a broken run; nothing is measured by it.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 /// The node's hardware address.
 pub const MAC: Mac = Mac([0x52, 0x54, 0, 0xb0, 7, 1]);
 /// The node's paths.

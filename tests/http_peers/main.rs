@@ -5,6 +5,7 @@ mod curl;
 mod forms;
 mod harness;
 mod ipxe;
+mod ovmf;
 mod raw;
 mod secure;
 mod storm;

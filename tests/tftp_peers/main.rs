@@ -4,3 +4,4 @@
 mod foreign;
 mod harness;
 mod own;
+mod templates;
