@@ -114,6 +114,11 @@ impl Site {
         Site { name, folder, shutdown, threads: vec![server, engine], state }
     }
 
+    /// The clients' namespace.
+    pub fn clients(&self) -> &str {
+        &self.name
+    }
+
     /// A command to run among the clients.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("ip");
