@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, IsTerminal};
 use std::iter;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -26,14 +26,14 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use crate::boot::answer::Services;
-use crate::boot::dhcp;
 use crate::boot::http::{self, Authority, Bounds, HttpContext, HttpOptions, ImageFile, ImageFiles, Tls};
 use crate::boot::loaders::LoaderFiles;
 use crate::boot::offer::Offers;
 use crate::boot::radv;
 use crate::boot::script::{BootSettings, KernelArgumentError};
 use crate::boot::tftp;
-use crate::config::appliance::RouterAdvertisements;
+use crate::boot::{dhcp, dhcp6};
+use crate::config::appliance::{Dhcpv6, RouterAdvertisements};
 use crate::config::module::{BmcTrust, OutsideModule};
 use crate::config::{Appliance, Start};
 use crate::engine::Engine;
@@ -168,6 +168,7 @@ fn raise_open_files() {
 struct Bound {
     api: api::Bound,
     dhcp: dhcp::Bound,
+    dhcp6: Vec<dhcp6::Bound>,
     radv: Vec<radv::Bound>,
     tftp: Vec<tftp::Bound>,
     http: http::Bound,
@@ -180,6 +181,7 @@ async fn appliance(config: Appliance) -> Result<(), ServeError> {
     let store = Store::open(&config.images_store)?;
     let settings = Arc::new(boot_settings(&config, &identity)?);
     let graph = config.engine.switch_off(Graph::build(all_mutations(), &Schema::default())?);
+    let server6 = dhcp6::server_duid(authority_of(&identity));
     let bound = bind(&config, &settings, identity).await?;
 
     let journal = Journal::open_with(&config.state_dir, config.journal)?;
@@ -213,7 +215,11 @@ async fn appliance(config: Appliance) -> Result<(), ServeError> {
     let services = Services { tftp: tftp_address(&config), http: config.http_listen };
     tasks.spawn(bound.dhcp.run(facts.clone(), state.clone(), services, shutdown.clone()));
     for radv in bound.radv {
-        tasks.spawn(radv.run(shutdown.clone()));
+        tasks.spawn(radv.run(state.clone(), shutdown.clone()));
+    }
+    for dhcp6 in bound.dhcp6 {
+        let server = (server6.clone(), services6(&config));
+        tasks.spawn(dhcp6.run(facts.clone(), state.clone(), server, shutdown.clone()));
     }
     let loaders = Arc::new(tftp::Roots::new([config.boot.loaders.clone()])?);
     let offers = Arc::new(Offers::new(settings.clone()));
@@ -334,7 +340,8 @@ async fn bind(config: &Appliance, settings: &Arc<BootSettings>, identity: Arc<Id
     let agents = &config.agents;
     let timing = sync::Timing { hello_interval_ms: ms(agents.hello_ms), dead_interval_ms: ms(agents.dead_ms) };
     let agents = sync::bind(&[config.agents.listen], &[], identity, timing)?;
-    Ok(Bound { api, dhcp, radv: bind_radv(config), tftp, http, agents })
+    let (radv, dhcp6) = (bind_radv(config), bind_dhcp6(config));
+    Ok(Bound { api, dhcp, dhcp6, radv, tftp, http, agents })
 }
 
 fn http_options(
@@ -387,6 +394,42 @@ fn bind_radv(config: &Appliance) -> Vec<radv::Bound> {
         }
     }
     bound
+}
+
+/// As with advertisements: where IPv6 is switched off on an interface, machines boot over IPv4.
+fn bind_dhcp6(config: &Appliance) -> Vec<dhcp6::Bound> {
+    if config.dhcpv6 == Dhcpv6::Off {
+        return Vec::new();
+    }
+    let bind = |interface: &String| {
+        let bound = dhcp6::bind(interface);
+        bound.inspect_err(|error| tracing::warn!(%error, "machines are not answered over IPv6")).ok()
+    };
+    config.dhcp_interfaces.iter().filter_map(bind).collect()
+}
+
+fn services6(config: &Appliance) -> dhcp6::Services6 {
+    fn first<'a>(listen: impl IntoIterator<Item = &'a SocketAddr>) -> Option<SocketAddrV6> {
+        listen.into_iter().find_map(|listen| match listen {
+            SocketAddr::V6(listen) => Some(*listen),
+            SocketAddr::V4(_) => None,
+        })
+    }
+    let tftp = first(iter::once(&config.tftp_listen).chain(&config.tftp_also));
+    let http = first(iter::once(&config.http_listen).chain(&config.http.also));
+    dhcp6::Services6 { tftp: tftp.map(|listen| *listen.ip()), http }
+}
+
+/// The first bytes of the digest of the cluster's authority.
+fn authority_of(identity: &Identity) -> [u8; 16] {
+    let (mut bytes, hex) = ([0; 16], identity.ca_digest().hex());
+    for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().chunks(2)) {
+        *byte = pair.iter().fold(0, |byte, digit| {
+            let digit = char::from(*digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+            (byte << 4) | digit.unwrap_or_default()
+        });
+    }
+    bytes
 }
 
 fn api_options(config: &Appliance) -> api::Options {

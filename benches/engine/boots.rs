@@ -169,6 +169,7 @@ fn spec(number: u64) -> NodeSpec {
         parents: vec![],
         variables: BTreeMap::new(),
         own: Default::default(),
+        ipv6: Default::default(),
     }
 }
 

@@ -162,6 +162,7 @@ fn spec(number: u64) -> NodeSpec {
         parents: vec![],
         variables: BTreeMap::new(),
         own: Box::default(),
+        ipv6: Default::default(),
     }
 }
 

@@ -16,8 +16,8 @@ use crate::model::boot;
 use crate::model::given::UNCHANGED_SECRET;
 use crate::model::schema::{Origin, Setting};
 use crate::model::{
-    BmcTemplate, CakeSpec, Digest, Extension, Given, ImagePin, Name, NodeId, PoolSpec, Schema, Sealed, Symbol, Target,
-    Template, Value, VarPath, VarType,
+    BmcTemplate, CakeSpec, Digest, Extension, Given, ImagePin, Name, NodeId, NodeIpv6, PoolSpec, Schema, Sealed,
+    Symbol, Target, Template, Value, VarPath, VarType,
 };
 use crate::plan::Description;
 use crate::plan::resolve::{NodeDescription, said_of};
@@ -174,6 +174,7 @@ impl Reader<'_> {
         let known = self.state.node_named(&node.name);
         let (name, mac, ip, pool) = (node.name.clone(), node.mac, node.ip, node.pool.clone());
         let matching = node.matching.clone();
+        let ipv6 = NodeIpv6 { ip6: node.ip6, duid: node.duid.clone() };
         let bmc = node.bmc.as_ref().map(|bmc| {
             bmc.address.ok_or_else(|| Refusal::invalid(format!("{of}: its BMC has no address; give bmc.address")))
         });
@@ -181,7 +182,7 @@ impl Reader<'_> {
         let said = known.map(|known| said_of(self.state, known).own);
         let own = self.template(&of, node.into_template(), said.as_ref())?;
         let id = known.map_or_else(|| NodeId(Uuid::new_v4()), |known| known.id);
-        Ok((id, NodeDescription { name, mac, ip, matching, bmc, pool, own }))
+        Ok((id, NodeDescription { name, mac, ip, matching, bmc, pool, own, ipv6 }))
     }
 
     fn template(&self, of: &str, given: TemplateRequest, known: Option<&Template>) -> Result<Template, Refusal> {

@@ -204,7 +204,7 @@ impl Watch {
         let whole =
             facts.first().is_none_or(|first| first.seq.0 == since.0 + 1) && facts.len() < API_NODES_CATCH_UP_MAX;
         let about_all = |fact: &Fact| match fact {
-            Fact::Malformed(_) | Fact::Dhcp(_) | Fact::File(_) | Fact::Agent(_) => false,
+            Fact::Malformed(_) | Fact::Dhcp(_) | Fact::Dhcp6(_) | Fact::File(_) | Fact::Agent(_) => false,
             fact => fact.node().is_none(),
         };
         let removed = |stamped: &Stamped<Fact>| match &stamped.fact {

@@ -11,12 +11,12 @@ use crate::state::{Node, State};
 /// Longest name of a file in a fact, in bytes; the rest is cut.
 pub const NAME_BYTES_MAX: usize = 256;
 
-/// The node whose fixed address `client` is, also where it is written as an IPv6 address.
+/// The node whose address `client` is; an IPv4 address may be written as an IPv6 one.
 #[must_use]
 pub fn node_at(state: &State, client: IpAddr) -> Option<&Node> {
     match client.to_canonical() {
         IpAddr::V4(ip) => state.node_with_ip(ip).map(|node| &**node),
-        IpAddr::V6(_) => None,
+        IpAddr::V6(ip) => state.node_with_ip6(ip).map(|node| &**node),
     }
 }
 

@@ -9,6 +9,7 @@ pub mod answer;
 pub mod chain;
 pub mod client;
 pub mod dhcp;
+pub mod dhcp6;
 pub mod firmware;
 pub mod http;
 pub mod loaders;

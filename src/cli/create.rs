@@ -126,6 +126,8 @@ fn nodes(args: &NodeArgs) -> Result<Vec<NodeRequest>, CliError> {
             mac,
             ip,
             matching: Default::default(),
+            ip6: None,
+            duid: None,
             cake: args.cake.clone(),
             arch: args.arch.clone(),
             platform: args.platform.clone(),

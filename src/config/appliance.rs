@@ -32,6 +32,8 @@ pub struct Appliance {
     pub dhcp_interfaces: Vec<String>,
     /// What machines that look for an IPv6 router hear on these interfaces.
     pub router_advertisements: RouterAdvertisements,
+    /// Whether DHCPv6 is answered on these interfaces.
+    pub dhcpv6: Dhcpv6,
     /// Where TFTP listens.
     pub tftp_listen: SocketAddr,
     /// Where TFTP listens as well.
@@ -56,6 +58,15 @@ pub struct Appliance {
     pub modules: Vec<OutsideModule>,
     /// Retries and timeouts.
     pub engine: Engine,
+}
+
+/// Whether DHCPv6 is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dhcpv6 {
+    /// It is, for networks that have IPv6.
+    On,
+    /// It is not.
+    Off,
 }
 
 /// What machines that look for an IPv6 router hear.
@@ -215,6 +226,7 @@ impl Appliance {
             images_at_once: count(&keys::HTTP_IMAGES)?,
             images_waiting: count(&keys::HTTP_IMAGES_QUEUE)?,
         };
+        let dhcpv6 = dhcpv6(&dhcp)?;
         let agents = agents(&root.section(&keys::AGENTS)?)?;
         let api = api(&root.section(&keys::API)?, folder)?;
         let boot = root.section(&keys::BOOT)?;
@@ -241,6 +253,7 @@ impl Appliance {
             state_dir,
             dhcp_interfaces,
             router_advertisements,
+            dhcpv6,
             tftp_listen,
             tftp_also,
             http_listen,
@@ -307,6 +320,18 @@ fn router_advertisements(table: &Table) -> Result<RouterAdvertisements, ConfigEr
         "off" => Ok(RouterAdvertisements::Off),
         other => {
             let advice = suggest::advice(other, ["empty", "off"]);
+            Err(field.bad(ValueError::Choice { got: other.to_owned(), advice }))
+        }
+    }
+}
+
+fn dhcpv6(table: &Table) -> Result<Dhcpv6, ConfigError> {
+    let Some(field) = table.get(&keys::DHCPV6) else { return Ok(Dhcpv6::On) };
+    match field.text()? {
+        "on" => Ok(Dhcpv6::On),
+        "off" => Ok(Dhcpv6::Off),
+        other => {
+            let advice = suggest::advice(other, ["on", "off"]);
             Err(field.bad(ValueError::Choice { got: other.to_owned(), advice }))
         }
     }

@@ -13,12 +13,14 @@ use super::error::{ConfigError, Problem, ValueError};
 use super::expand;
 use super::extension;
 use super::field::{Document, Field, Table};
+use super::ipv6;
 use super::keys::cluster as keys;
 use super::source::Source;
 use super::suggest;
 use crate::model::identity::OctetsError;
 use crate::model::{
-    AddressRange, BmcDriver, Given, Mac, Name, NetworkSpec, NodeMatch, NodeSet, Octets, RangeUse, Schema, VarPath,
+    AddressRange, BmcDriver, Given, Mac, Name, NetworkSpec, NodeIpv6, NodeMatch, NodeSet, Octets, RangeUse, Schema,
+    VarPath,
 };
 use crate::port::describe::{ApplyRequest, BmcRequest, CakeRequest, NodeRequest, PoolRequest, TemplateRequest};
 
@@ -103,6 +105,7 @@ fn network(table: &Table, described: &mut Described) -> Result<NetworkSpec, Conf
         router: table.get(&keys::ROUTER).map(|field| address(&field)).transpose()?,
         dns: dns.iter().map(address).collect::<Result<_, _>>()?,
         lease_s: u32::try_from(table.number(&keys::LEASE_S)?).unwrap_or(u32::MAX),
+        ipv6: ipv6::network(table)?,
         ..NetworkSpec::new(name, table.need(&keys::SUBNET)?.parse()?)
     };
     spec.check().map_err(|error| name_field.bad(ValueError::Network(error)))?;
@@ -158,9 +161,11 @@ fn nodes(table: &Table, described: &mut Described) -> Result<Vec<NodeRequest>, C
     let TemplateRequest { network, cake, arch, platform, parents, labels, set: values, bmc: _ } = template(table)?;
     let bmcs = bmcs(table, &set)?;
     let matches = matches(table, &set)?;
-    let single = names.into_iter().zip(macs).zip(ips).zip(bmcs).zip(matches);
+    let single = names.into_iter().zip(macs).zip(ips).zip(bmcs).zip(matches).zip(ipv6::nodes(table, &set)?);
     Ok(single
-        .map(|((((name, mac), ip), bmc), matching)| NodeRequest {
+        .map(|(((((name, mac), ip), bmc), matching), NodeIpv6 { ip6, duid })| NodeRequest {
+            ip6,
+            duid,
             name,
             pool: pool.clone(),
             network: network.clone(),

@@ -10,6 +10,7 @@ use super::source::Place;
 use crate::model::boot::TargetError;
 use crate::model::identity::OctetsError;
 use crate::model::ids::NameError;
+use crate::model::ipv6::{DuidError, Prefix6Error};
 use crate::model::limits::{API_BODY_BYTES_MAX, MODULES_MAX};
 use crate::model::mac::MacError;
 use crate::model::network::NetworkError;
@@ -189,6 +190,31 @@ pub enum ValueError {
     /// Not an IPv4 address.
     #[error("'{0}' is not an IPv4 address: write four numbers, as in 10.77.0.11")]
     Ip(String),
+    /// Not an IPv6 address.
+    #[error("'{0}' is not an IPv6 address: write it as in fd00:77::11")]
+    Ip6(String),
+    /// Not an IPv6 network.
+    #[error(transparent)]
+    Prefix6(#[from] Prefix6Error),
+    /// Not a DUID.
+    #[error(transparent)]
+    Duid(#[from] DuidError),
+    /// An address of another network.
+    #[error("{ip} is not a machine's address in {subnet}; correct one of the two")]
+    NotInSubnet {
+        /// The address.
+        ip: String,
+        /// The network.
+        subnet: String,
+    },
+    /// A range that ends before it begins.
+    #[error("{to} comes before {from}; exchange the two")]
+    PoolOrder {
+        /// The first address.
+        from: String,
+        /// The last address.
+        to: String,
+    },
     /// Not an address with a port.
     #[error("'{0}' is not an address with a port: write both, as in 10.77.0.1:8080")]
     Socket(String),

@@ -30,6 +30,12 @@ pub enum Kind {
     Ips,
     /// An IPv4 network.
     Prefix,
+    /// An IPv6 address.
+    Ip6,
+    /// A list of IPv6 addresses.
+    Ips6,
+    /// An IPv6 network.
+    Prefix6,
     /// A whole number in these bounds.
     Number {
         /// The smallest.
@@ -113,6 +119,9 @@ impl Kind {
             Kind::Ip => "an IPv4 address, as a text".into(),
             Kind::Ips => "a list of IPv4 addresses, as texts".into(),
             Kind::Prefix => "an IPv4 network, as a text".into(),
+            Kind::Ip6 => "an IPv6 address, as a text".into(),
+            Kind::Ips6 => "a list of IPv6 addresses, as texts".into(),
+            Kind::Prefix6 => "an IPv6 network, as a text".into(),
             Kind::Number { min, max } => format!("a whole number from {min} to {max}"),
             Kind::Choice(words) => format!("one of {}, as a text", words.join(", ")),
             Kind::Flag => "true or false".into(),
@@ -142,6 +151,9 @@ impl Kind {
             Kind::Ip => "\"10.77.0.1\"",
             Kind::Ips => "[\"10.77.0.1\"]",
             Kind::Prefix => "\"10.77.0.0/24\"",
+            Kind::Ip6 => "\"fd00:77::1\"",
+            Kind::Ips6 => "[\"fd00:77::1\"]",
+            Kind::Prefix6 => "\"fd00:77::/64\"",
             Kind::Number { .. } => "10",
             Kind::Choice(_) => "\"ipmi\"",
             Kind::Flag => "true",
@@ -208,7 +220,13 @@ pub mod appliance {
         "router_advertisements",
         Kind::Choice(&["empty", "off"]),
         Text("empty"),
-        "what machines that look for an IPv6 router hear: that there is none (empty), or nothing (off)",
+        "what machines that look for an IPv6 router hear: what their network says of IPv6, else that there is none (empty), or nothing (off)",
+    );
+    pub const DHCPV6: Key = key(
+        "dhcpv6",
+        Kind::Choice(&["on", "off"]),
+        Text("on"),
+        "whether DHCPv6 is answered on these interfaces, for networks that have IPv6",
     );
     pub const TFTP_LISTEN: Key = key("listen", Kind::Socket, Required, "address and UDP port, usually port 69");
     pub const TFTP_ALSO: Key = key(
@@ -387,7 +405,7 @@ pub mod appliance {
         key("disabled_modules", Kind::Texts, Else("none"), "modules whose mutations are never planned with, by name");
 
     static DHCP_SECTION: Section =
-        Section { title: "[dhcp]", prefix: "dhcp", keys: &[INTERFACES, ROUTER_ADVERTISEMENTS] };
+        Section { title: "[dhcp]", prefix: "dhcp", keys: &[INTERFACES, ROUTER_ADVERTISEMENTS, DHCPV6] };
     static TFTP_SECTION: Section = Section { title: "[tftp]", prefix: "tftp", keys: &[TFTP_LISTEN, TFTP_ALSO] };
     static HTTP_SECTION: Section = Section {
         title: "[http]",

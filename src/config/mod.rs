@@ -15,6 +15,7 @@ mod error;
 mod expand;
 mod extension;
 mod field;
+mod ipv6;
 mod keys;
 pub mod module;
 pub mod ports;

@@ -24,7 +24,14 @@ const LISTENING: &[Port] = &[
         port: "ICMPv6",
         where_set: "`[dhcp] router_advertisements`; `\"off\"` switches them off",
         peers: "machines that boot",
-        protection: "none: configures nothing",
+        protection: "none: configures nothing but what `[network.ipv6]` says",
+    },
+    Port {
+        service: "DHCPv6",
+        port: "UDP 547",
+        where_set: "`[dhcp] interfaces`; `[dhcp] dhcpv6 = \"off\"` switches it off",
+        peers: "machines that boot, on the same link or through a relay",
+        protection: "none: the protocol has none; answers on networks with IPv6 alone",
     },
     Port {
         service: "TFTP",

@@ -9,6 +9,7 @@
 mod agent;
 mod boot;
 mod dhcp;
+mod dhcp6;
 mod engine;
 mod machine;
 mod module;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use agent::{AgentEvent, AgentFact, JoinRefusal, Reported, Scope};
 pub use boot::{Architecture, BootClient, BootFile, FileEvent, FileFact, Follows, MalformedFact, Transport};
 pub use dhcp::{DhcpEvent, DhcpFact, DhcpRefusal, Told};
+pub use dhcp6::{Dhcp6Event, Dhcp6Fact, Dhcp6Refusal};
 pub use engine::{Counted, EngineEvent, EngineFact, FailReason, FleetFact, OutcomeFact, Retry, StepName};
 pub use machine::{MachineEvent, MachineFact};
 pub use module::{Declaration, ModuleEvent, ModuleFact};
@@ -39,6 +41,8 @@ pub enum Fact {
     Operator(OperatorFact),
     /// A DHCP exchange.
     Dhcp(DhcpFact),
+    /// A DHCPv6 exchange.
+    Dhcp6(Dhcp6Fact),
     /// A boot file asked for or sent.
     File(FileFact),
     /// A packet or request that could not be understood.
@@ -113,6 +117,7 @@ impl Fact {
         "appliance",
         "operator",
         "dhcp",
+        "dhcp6",
         "file",
         "malformed",
         "power",
@@ -131,6 +136,7 @@ impl Fact {
             Fact::Appliance(_) | Fact::Malformed(_) | Fact::Fleet(_) => None,
             Fact::Operator(fact) => fact.node(),
             Fact::Dhcp(fact) => fact.node,
+            Fact::Dhcp6(fact) => fact.node,
             Fact::File(fact) => fact.node,
             Fact::Power(fact) => Some(fact.node),
             Fact::Agent(fact) => fact.node,
@@ -148,6 +154,7 @@ impl Fact {
             Fact::Appliance(_) => "appliance",
             Fact::Operator(_) => "operator",
             Fact::Dhcp(_) => "dhcp",
+            Fact::Dhcp6(_) => "dhcp6",
             Fact::File(_) => "file",
             Fact::Malformed(_) => "malformed",
             Fact::Power(_) => "power",
@@ -181,6 +188,7 @@ impl Fact {
             }
             Fact::Operator(fact) => fact.sentence(),
             Fact::Dhcp(fact) => fact.sentence(),
+            Fact::Dhcp6(fact) => fact.sentence(),
             Fact::File(fact) => fact.sentence(),
             Fact::Malformed(fact) => fact.sentence(),
             Fact::Power(fact) => fact.sentence(),

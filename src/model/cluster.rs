@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, Mac, Name, NodeMatch, Sealed, Symbol, Value, VarPath};
+use super::{Digest, Mac, Name, NodeIpv6, NodeMatch, Sealed, Symbol, Value, VarPath};
 
 /// An image of a cake, pinned to one content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,6 +104,9 @@ pub struct NodeSpec {
     /// What the description says of this node alone; the rest comes from its pool and the cluster's defaults.
     #[serde(default, skip_serializing_if = "Template::is_empty")]
     pub own: Box<Template>,
+    /// Its IPv6 address and identifier.
+    #[serde(default, skip_serializing_if = "NodeIpv6::is_empty")]
+    pub ipv6: NodeIpv6,
 }
 
 /// What may be said of many nodes at once: by the cluster's defaults, by a pool, or by a node of itself.

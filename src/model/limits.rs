@@ -105,6 +105,9 @@ pub const MODULE_REFUSALS_JOURNALED_PER_MINUTE_MAX: u32 = 30;
 pub const MODULE_TEXT_CHARS_MAX: usize = 512;
 /// Variables and mutations that one module may declare, each; a declaration beyond it is refused.
 pub const MODULE_DECLARED_MAX: usize = 256;
+/// Addresses of IPv6 pools that are remembered, those that machines declined among them; see `state::lease6` for what
+/// happens beyond it.
+pub const POOL_LEASES6_MAX: usize = 16_384;
 /// Modules that are programs; an appliance.toml with more is refused.
 pub const MODULES_MAX: usize = 32;
 /// Targets that are described; a description with more is refused.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::limits::{ADDRESSES_PER_RANGE_MAX, RANGES_PER_NETWORK_MAX};
-use super::{ClassSpec, DhcpOptions, Name, Prefix, StaticRoute};
+use super::{ClassSpec, DhcpOptions, Name, NetworkIpv6, Prefix, StaticRoute};
 
 /// A network that machines boot from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +67,9 @@ pub struct NetworkSpec {
     /// Addresses that are given to machines as they come.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ranges: Vec<AddressRange>,
+    /// IPv6 on it, where there is any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<Box<NetworkIpv6>>,
 }
 
 /// How long a lease is valid where nobody says, in seconds.
@@ -94,6 +97,7 @@ impl NetworkSpec {
             options: DhcpOptions::default(),
             classes: Vec::new(),
             ranges: Vec::new(),
+            ipv6: None,
         }
     }
 

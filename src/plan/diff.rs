@@ -340,7 +340,7 @@ fn node(state: &State, id: NodeId, spec: &NodeSpec, schema: &Schema, found: &mut
     let has = |wanted: &[&str]| fields.iter().any(|field| wanted.contains(&field.as_str()));
     let disrupts = if has(&["cake"]) || goals_differ(schema, &old, spec) { vec![name.clone()] } else { vec![] };
     let mut notes = Vec::new();
-    if has(&["ip", "mac", "network"]) && known.agent.session.is_some() {
+    if has(&["ip", "mac", "network", "ipv6"]) && known.agent.session.is_some() {
         notes.push(Note::AtNextBoot);
     }
     if old.bmc.is_none() && spec.bmc.is_some() && is_unknown(known) {

@@ -12,7 +12,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::model::{BmcSpec, BmcTemplate, Mac, Name, NodeMatch, NodeSpec, PoolSpec, Template};
+use crate::model::{BmcSpec, BmcTemplate, Mac, Name, NodeIpv6, NodeMatch, NodeSpec, PoolSpec, Template};
 use crate::state::{Node, State};
 
 /// What is said of one node alone.
@@ -32,6 +32,8 @@ pub struct NodeDescription {
     pub pool: Option<Name>,
     /// Whatever a pool could say too.
     pub own: Template,
+    /// Its IPv6 address and identifier.
+    pub ipv6: NodeIpv6,
 }
 
 /// Who says something of a node.
@@ -99,6 +101,7 @@ pub fn resolve(node: &NodeDescription, pool: Option<&PoolSpec>, defaults: &Templ
         parents: layers.parents(&node.name).map(|(parents, _)| parents).unwrap_or_default(),
         variables: BTreeMap::new(),
         own: Box::new(node.own.clone()),
+        ipv6: node.ipv6.clone(),
     };
     for (template, _) in layers.widest_first() {
         spec.labels.extend(template.labels.clone());
@@ -119,6 +122,7 @@ pub fn said_of(state: &State, node: &Node) -> NodeDescription {
         bmc: spec.bmc.as_ref().map(|bmc| bmc.address),
         pool: spec.pool.clone(),
         own: own_of(state, spec),
+        ipv6: spec.ipv6.clone(),
     }
 }
 

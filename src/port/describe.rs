@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,8 +13,8 @@ use super::document::NodeDocument;
 use crate::model::given::UNCHANGED_SECRET;
 use crate::model::schema::Setting;
 use crate::model::{
-    BmcDriver, EnrollRule, Extension, Given, Mac, Name, NetworkSpec, NodeId, NodeMatch, PoolSpec, Revision, Symbol,
-    TargetSpec, Template, UnixMs, VarPath, VarType,
+    BmcDriver, Duid, EnrollRule, Extension, Given, Mac, Name, NetworkSpec, NodeId, NodeIpv6, NodeMatch, PoolSpec,
+    Revision, Symbol, TargetSpec, Template, UnixMs, VarPath, VarType,
 };
 use crate::plan::Unnamed;
 use crate::plan::resolve::{NodeDescription, SaidBy, said_by, said_of};
@@ -144,6 +144,12 @@ pub struct NodeRequest {
     pub labels: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub set: BTreeMap<VarPath, Given>,
+    /// Its fixed IPv6 address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip6: Option<Ipv6Addr>,
+    /// The identifier by which it asks for its IPv6 address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duid: Option<Duid>,
 }
 
 /// A BMC with its password, or a part of that.
@@ -191,6 +197,7 @@ impl NodeRequest {
         };
         let (name, pool) = (said.name.clone(), said.pool.clone());
         let matching = said.matching.clone();
+        let NodeIpv6 { ip6, duid } = said.ipv6.clone();
         NodeRequest {
             name,
             pool,
@@ -205,6 +212,8 @@ impl NodeRequest {
             bmc,
             labels,
             set,
+            ip6,
+            duid,
         }
     }
 }

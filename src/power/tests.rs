@@ -70,6 +70,7 @@ impl World {
             parents: Vec::new(),
             variables: BTreeMap::new(),
             own: Box::default(),
+            ipv6: Default::default(),
         };
         self.tell(OperatorEvent::NodeDescribed { node: id(number), spec: Box::new(spec) });
     }

@@ -65,6 +65,7 @@ pub(super) fn description(nodes: usize, seed: u64) -> Result<Description, SiteEr
             bmc: Some(SocketAddr::from(([10, 65, middle, low], 623))),
             pool: None,
             own: Template::default(),
+            ipv6: Default::default(),
         };
         specs.push((id, spec));
     }

@@ -1,8 +1,10 @@
 //! What packets, files and BMCs tell about a boot, folded.
 
+use super::lease6::Lease6;
 use super::node::{Lease, Mark, MetadataGrant, Node, StateSource};
 use crate::fact::{
-    BootClient, BootFile, DhcpEvent, DhcpFact, FileEvent, FileFact, Follows, PowerEvent, PowerOrder, PowerState,
+    BootClient, BootFile, Dhcp6Event, Dhcp6Fact, DhcpEvent, DhcpFact, FileEvent, FileFact, Follows, PowerEvent,
+    PowerOrder, PowerState,
 };
 use crate::model::{Name, UnixMs, Value, VarPath};
 
@@ -19,17 +21,41 @@ pub(super) fn apply_dhcp(node: &mut Node, at: UnixMs, fact: &DhcpFact) {
         return;
     };
     node.lease = Some(Lease { ip: *ip, at, until: at.plus(u64::from(*lease_s) * 1000) });
-    match fact.client {
-        BootClient::PxeRom(_) | BootClient::HttpRom(_) => {
-            node.mark(at, Mark::FirmwareDhcp);
-            boot_seen(node, at, "rom");
-        }
-        BootClient::Ipxe(_) => {
-            node.mark(at, Mark::LoaderDhcp);
-            boot_seen(node, at, "loader");
-        }
-        BootClient::Other => {}
+    got_address(node, at, fact.client);
+}
+
+/// As [`apply_dhcp`], over IPv6. UEFI takes an address by the flags of the router before it asks for something to boot,
+/// and does not say then what it is: who says nothing is no evidence that a system runs.
+pub(super) fn apply_dhcp6(node: &mut Node, at: UnixMs, fact: &Dhcp6Fact) {
+    if fact.client != BootClient::Other {
+        node.last.dhcp = Some((at, fact.client, fact.sentence().into()));
+        node.last.dhcp_end = Some((&fact.event).into());
     }
+    let firmware = matches!(fact.client, BootClient::PxeRom(_) | BootClient::HttpRom(_));
+    match &fact.event {
+        Dhcp6Event::Advertised { .. } if firmware => boot_seen(node, at, "rom"),
+        Dhcp6Event::Leased { ip, lease_s, .. } => {
+            node.lease6 = Some(Lease6 { ip: *ip, at, until: at.plus(u64::from(*lease_s) * 1000) });
+            // A loader that asks over both is at one stage.
+            let both = matches!(fact.client, BootClient::Ipxe(_))
+                && node.marks.last().is_some_and(|last| last.mark == Mark::LoaderDhcp);
+            if !both {
+                got_address(node, at, fact.client);
+            }
+        }
+        Dhcp6Event::Released { .. } => node.lease6 = None,
+        _ => {}
+    }
+}
+
+fn got_address(node: &mut Node, at: UnixMs, client: BootClient) {
+    let (mark, stage) = match client {
+        BootClient::PxeRom(_) | BootClient::HttpRom(_) => (Mark::FirmwareDhcp, "rom"),
+        BootClient::Ipxe(_) => (Mark::LoaderDhcp, "loader"),
+        BootClient::Other => return,
+    };
+    node.mark(at, mark);
+    boot_seen(node, at, stage);
 }
 
 pub(super) fn apply_file(node: &mut Node, at: UnixMs, fact: &FileFact) {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fact::{BmcProblem, BootClient, BootFile, DhcpEvent, DhcpRefusal, FileEvent, JoinRefusal};
+use crate::fact::{
+    BmcProblem, BootClient, BootFile, Dhcp6Event, Dhcp6Refusal, DhcpEvent, DhcpRefusal, FileEvent, JoinRefusal,
+};
 use crate::model::UnixMs;
 use crate::model::limits::{CONSOLE_LINE_BYTES_MAX, CONSOLE_LINES_KEPT_MAX};
 
@@ -61,6 +63,18 @@ impl From<&DhcpEvent> for DhcpEnd {
             DhcpEvent::Refused { reason: DhcpRefusal::OtherServer { .. } }
             | DhcpEvent::Ignored { reason: DhcpRefusal::OtherServer { .. } } => DhcpEnd::OtherServer,
             DhcpEvent::Refused { .. } | DhcpEvent::Ignored { .. } | DhcpEvent::Declined { .. } => DhcpEnd::NotGiven,
+        }
+    }
+}
+
+impl From<&Dhcp6Event> for DhcpEnd {
+    fn from(event: &Dhcp6Event) -> Self {
+        match event {
+            Dhcp6Event::Advertised { .. } => DhcpEnd::Offered,
+            Dhcp6Event::Leased { .. } | Dhcp6Event::Informed { .. } => DhcpEnd::Leased,
+            Dhcp6Event::Released { .. } => DhcpEnd::Released,
+            Dhcp6Event::Ignored { reason: Dhcp6Refusal::OtherServer { .. } } => DhcpEnd::OtherServer,
+            Dhcp6Event::Refused { .. } | Dhcp6Event::Ignored { .. } | Dhcp6Event::Declined { .. } => DhcpEnd::NotGiven,
         }
     }
 }

@@ -230,6 +230,17 @@ impl State {
         }
     }
 
+    /// Takes in a DHCPv6 exchange of a machine that is no node.
+    pub(super) fn note_unknown6(&mut self, at: UnixMs, mac: Mac, client: BootClient) {
+        if self.refused.contains_key(&mac) || self.by_mac.contains_key(&mac) {
+            return;
+        }
+        let machine = self.meet(at, mac, client);
+        machine.last_seen = at;
+        machine.client = client;
+        machine.times = machine.times.saturating_add(1);
+    }
+
     /// Takes in what was learned of a machine beside its packets.
     pub(super) fn apply_machine(&mut self, at: UnixMs, fact: &MachineFact) {
         if let MachineEvent::Told { node, token } = &fact.event {

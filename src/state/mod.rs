@@ -14,6 +14,7 @@ mod engine;
 mod inventory;
 mod last;
 pub mod lease;
+mod lease6;
 pub mod machine;
 mod module;
 mod node;
@@ -23,7 +24,7 @@ mod suppose;
 #[cfg(test)]
 mod tests;
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use imbl::OrdMap;
@@ -32,6 +33,7 @@ use serde::{Deserialize, Serialize};
 pub use control::{Control, LEARNED_MIN, Learned, MassEvent};
 pub use last::{ConsoleTail, DhcpEnd, FileEnd, FileKind, Last};
 pub use lease::{Leases, MachineLease};
+pub use lease6::{Holder6, Lease6, Leases6, PoolLease6};
 pub use machine::{MachineStage, RefusedMachine, UnknownMachine};
 pub use node::{
     AgentLink, Aim, Attempt, Desired, DesiredSource, InFlight, Lease, Mark, Marked, MetadataGrant, Node, Observed,
@@ -39,9 +41,10 @@ pub use node::{
 };
 
 use crate::fact::{ApplianceFact, DhcpEvent, DhcpFact, Fact, Stamped, Told};
+use crate::model::ipv6::mac_in_address;
 use crate::model::{
-    CakeSpec, Digest, EnrollRule, FactSeq, Identity, Mac, Name, NetworkSpec, NodeId, PoolSpec, Schema, TargetSpec,
-    Template, TokenSpec, UnixMs,
+    CakeSpec, Digest, Duid, EnrollRule, FactSeq, Identity, Mac, Name, NetworkSpec, NodeId, PoolSpec, Schema,
+    TargetSpec, Template, TokenSpec, UnixMs,
 };
 
 /// Everything that is known, up to one fact.
@@ -87,6 +90,15 @@ pub struct State {
     /// Addresses of machines that are no node.
     #[serde(default)]
     pub leases: Leases,
+    /// Node ids by fixed IPv6 address.
+    #[serde(default)]
+    pub by_ip6: OrdMap<Ipv6Addr, NodeId>,
+    /// Node ids by the identifier that their description names.
+    #[serde(default)]
+    pub by_duid: OrdMap<Duid, NodeId>,
+    /// Addresses of IPv6 pools that are given out.
+    #[serde(default)]
+    pub leases6: Leases6,
     /// Machines that asked for an address and are no node.
     pub unknown: OrdMap<Mac, UnknownMachine>,
     /// Machines that an operator refused.
@@ -130,6 +142,7 @@ impl State {
                     self.note_unknown(at, fact);
                 }
             },
+            Fact::Dhcp6(fact) => self.dhcp6(at, fact),
             Fact::File(fact) => match fact.node {
                 Some(node) => {
                     self.change(node, |n| boot::apply_file(n, at, fact));
@@ -184,6 +197,18 @@ impl State {
     #[must_use]
     pub fn node_with_ip(&self, ip: Ipv4Addr) -> Option<&Arc<Node>> {
         self.nodes.get(self.by_ip.get(&ip)?)
+    }
+
+    /// The node that has this IPv6 address: it is fixed, it was leased from a pool, or it was made from its hardware
+    /// address in its own network.
+    #[must_use]
+    pub fn node_with_ip6(&self, ip: Ipv6Addr) -> Option<&Arc<Node>> {
+        if let Some(id) = self.by_ip6.get(&ip).or_else(|| self.leases6.node_at(ip)) {
+            return self.nodes.get(id);
+        }
+        let node = self.node_with_mac(mac_in_address(ip)?)?;
+        let subnet = self.network_of(node)?.ipv6.as_ref()?.subnet;
+        (subnet.contains(ip) || ip.is_unicast_link_local()).then_some(node)
     }
 
     /// The token with this name.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::last::Last;
+use super::lease6::Lease6;
 use crate::fact::{FailReason, Retry, StepName};
 use crate::model::hardware::Hardware;
 use crate::model::limits::{ATTEMPTS_KEPT_MAX, TIMELINE_MARKS_MAX};
@@ -64,6 +65,9 @@ pub struct Node {
     /// The hardware address that it last had a lease with, where that is not the described one.
     #[serde(default)]
     pub other_mac: Option<Mac>,
+    /// Its IPv6 lease.
+    #[serde(default)]
+    pub lease6: Option<Lease6>,
     /// Its hardware, as its agent last reported it.
     pub hardware: Option<Arc<Hardware>>,
     /// The stages of its last boots, oldest first.
@@ -306,6 +310,7 @@ impl Node {
             waits_with: None,
             lease: None,
             other_mac: None,
+            lease6: None,
             hardware: None,
             marks: Vec::new(),
             last: Last::default(),

@@ -145,6 +145,12 @@ fn describe_node(state: &mut State, at: UnixMs, id: NodeId, spec: &NodeSpec) {
     state.by_other_mac.remove(&spec.mac);
     state.leases.forget_mac(spec.mac);
     state.leases.release(spec.ip);
+    if let Some(ip) = spec.ipv6.ip6 {
+        state.by_ip6.insert(ip, id);
+    }
+    if let Some(duid) = &spec.ipv6.duid {
+        state.by_duid.insert(duid.clone(), id);
+    }
     let waits_with = state.unknown.remove(&spec.mac).and_then(|machine| machine.certificate);
     state.change(id, |node| node.waits_with = waits_with.or(node.waits_with));
     state.refused.remove(&spec.mac);
@@ -177,6 +183,12 @@ fn forget_names(state: &mut State, id: NodeId) {
     }
     if let Some(mac) = state.nodes.get_mut(&id).and_then(|node| Arc::make_mut(node).other_mac.take()) {
         state.by_other_mac.remove(&mac);
+    }
+    if let Some(ip) = old.ipv6.ip6.filter(|ip| state.by_ip6.get(ip) == Some(&id)) {
+        state.by_ip6.remove(&ip);
+    }
+    if let Some(duid) = old.ipv6.duid.as_ref().filter(|duid| state.by_duid.get(*duid) == Some(&id)) {
+        state.by_duid.remove(duid);
     }
 }
 

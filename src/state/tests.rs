@@ -42,6 +42,7 @@ fn spec() -> NodeSpec {
         parents: Vec::new(),
         variables: Default::default(),
         own: Default::default(),
+        ipv6: Default::default(),
     }
 }
 

@@ -61,6 +61,7 @@ pub fn described(number: u16, ip: Ipv4Addr) -> Fact {
         parents: Vec::new(),
         variables: Default::default(),
         own: Default::default(),
+        ipv6: Default::default(),
     };
     let node = NodeId(Uuid::from_u128(u128::from(number)));
     Fact::Operator(OperatorFact::from(OperatorEvent::NodeDescribed { node, spec: Box::new(spec) }))

@@ -514,7 +514,10 @@ fn description(request: ApplyRequest) -> Description {
             }),
             ..Template::default()
         };
-        (NodeId(Uuid::from_u128(99)), NodeDescription { name, mac, ip, matching: Default::default(), bmc, pool, own })
+        (
+            NodeId(Uuid::from_u128(99)),
+            NodeDescription { name, mac, ip, matching: Default::default(), bmc, pool, own, ipv6: Default::default() },
+        )
     });
     Description {
         cluster: request.cluster,

@@ -82,6 +82,7 @@ pub fn spec(number: u8) -> NodeSpec {
         parents: Vec::new(),
         variables: BTreeMap::new(),
         own: Box::default(),
+        ipv6: Default::default(),
     }
 }
 

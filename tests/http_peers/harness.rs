@@ -226,6 +226,7 @@ fn description(ip: Ipv4Addr) -> Vec<Fact> {
         parents: Vec::new(),
         variables: Default::default(),
         own: Default::default(),
+        ipv6: Default::default(),
     };
     let event = OperatorEvent::NodeDescribed { node: NodeId(uuid::Uuid::from_u128(1)), spec: Box::new(node) };
     [OperatorEvent::NetworkDescribed { spec: network }, event]

@@ -152,6 +152,7 @@ impl Site {
             parents: Vec::new(),
             variables: Default::default(),
             own: Default::default(),
+            ipv6: Default::default(),
         };
         let agent = |event| Fact::Agent(AgentFact { node: Some(node()), peer: ([10, 0, 0, 7], 1).into(), event });
         let init = Some(Value::symbol("init"));

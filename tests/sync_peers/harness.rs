@@ -137,6 +137,7 @@ impl Appliance {
             parents: Vec::new(),
             variables: Default::default(),
             own: Default::default(),
+            ipv6: Default::default(),
         };
         self.operator(OperatorEvent::NodeDescribed { node: node_id(n), spec: Box::new(spec) }).await;
         node_id(n)

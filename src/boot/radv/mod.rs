@@ -1,13 +1,17 @@
-//! Router advertisements that say "no router here", so that boot programs do not wait for one.
+//! Router advertisements: what a network's description says of IPv6, or that there is no router.
+//!
+//! On a network that is described with IPv6 they say whether addresses come by DHCPv6 (firmware asks for none unless
+//! the flag M is set), what its prefix is, and whether there is a router; after a solicitation, and every
+//! [`session::INTERVAL`]. On any other they say "no router here", so that boot programs do not wait for one:
 //!
 //! iPXE configures IPv4 and IPv6 together and goes on only when both have ended. Where no IPv6 router answers, it
 //! repeats its solicitation for 16 seconds in every DHCP stage of every boot. An advertisement with a router lifetime
 //! of zero, no prefix and neither flag (RFC 4861, section 4.2) ends that at once and configures nothing.
 //!
-//! Invariants: only a solicitation is answered; one advertisement to all nodes answers every solicitation of the last
-//! tenth of a second; where another router is heard on the link, this one stays silent.
+//! Invariants: one advertisement to all nodes answers every solicitation of the last tenth of a second. Where nothing is
+//! described only a solicitation is answered, and where another router is heard on the link this one then stays silent.
 //!
-//! Absent on purpose: prefixes, and the flags that announce DHCPv6.
+//! Absent on purpose: forwarding. That the appliance is a router is for its operator to arrange before it is advertised.
 
 mod codec;
 mod session;
@@ -17,18 +21,24 @@ use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
+use nix::ifaddrs::getifaddrs;
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 
-use self::codec::{Message, empty_advertisement};
-use self::session::Advertiser;
+use self::codec::{Message, advertisement, empty_advertisement};
+use self::session::{Advertiser, Manner};
+use crate::model::NetworkIpv6;
+use crate::port::StateReader;
+use crate::state::State;
 
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 /// Neighbour discovery is of this link alone: anything that was routed has less (RFC 4861, section 6.1).
 const HOP_LIMIT: u32 = 255;
+/// How soon a changed description is noticed.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// What can go wrong when advertisements start.
 #[derive(Debug, Error)]
@@ -57,6 +67,7 @@ pub struct Bound {
     socket: UdpSocket,
     index: NonZeroU32,
     interface: String,
+    addresses: Vec<Ipv6Addr>,
 }
 
 /// Binds to `interface`.
@@ -68,7 +79,9 @@ pub fn bind(interface: &str) -> Result<Bound, RadvError> {
     let index = nix::net::if_::if_nametoindex(interface).ok().and_then(NonZeroU32::new).ok_or_else(missing)?;
     let socket =
         open(interface, index).map_err(|source| RadvError::Socket { interface: interface.to_owned(), source })?;
-    Ok(Bound { socket, index, interface: interface.to_owned() })
+    let of_interface = getifaddrs().into_iter().flatten().filter(|entry| entry.interface_name == interface);
+    let addresses = of_interface.filter_map(|entry| Some(entry.address?.as_sockaddr_in6()?.ip())).collect();
+    Ok(Bound { socket, index, interface: interface.to_owned(), addresses })
 }
 
 fn open(interface: &str, index: NonZeroU32) -> io::Result<UdpSocket> {
@@ -84,18 +97,22 @@ fn open(interface: &str, index: NonZeroU32) -> io::Result<UdpSocket> {
 
 impl Bound {
     /// Answers until `shutdown`.
-    pub async fn run(self, shutdown: CancellationToken) {
+    pub async fn run(self, state: StateReader, shutdown: CancellationToken) {
         let started = Instant::now();
         let mut advertiser = Advertiser::default();
         let mut packet = [0u8; 1500];
         loop {
             let now = || started.elapsed();
+            let described = self.described(&state.now()).cloned();
+            advertiser.on(if described.is_some() { Manner::Described } else { Manner::Empty }, now());
             let pause = advertiser.due().map(|due| due.saturating_sub(now()));
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                () = tokio::time::sleep(pause.unwrap_or(Duration::from_secs(3600))), if pause.is_some() => {
-                    advertiser.sent();
-                    self.advertise().await;
+                () = tokio::time::sleep(pause.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN)) => {
+                    if advertiser.due().is_some_and(|due| due <= now()) {
+                        advertiser.sent();
+                        self.advertise(described.as_deref()).await;
+                    }
                 }
                 received = self.socket.recv_from(&mut packet) => match received {
                     Ok((length, _)) => {
@@ -117,9 +134,16 @@ impl Bound {
         }
     }
 
-    async fn advertise(&self) {
+    /// What the network of this link says of IPv6, if there is one that does.
+    fn described<'a>(&self, state: &'a State) -> Option<&'a Box<NetworkIpv6>> {
+        let of_network = state.networks.values().filter_map(|network| network.ipv6.as_ref());
+        of_network.into_iter().find(|ipv6| self.addresses.iter().any(|own| ipv6.subnet.contains(*own)))
+    }
+
+    async fn advertise(&self, described: Option<&NetworkIpv6>) {
+        let packet = described.map_or_else(|| empty_advertisement().to_vec(), advertisement);
         let to = SocketAddr::V6(SocketAddrV6::new(ALL_NODES, 0, 0, self.index.get()));
-        if let Err(error) = self.socket.send_to(&empty_advertisement(), to).await {
+        if let Err(error) = self.socket.send_to(&packet, to).await {
             tracing::debug!(interface = self.interface, %error, "a router advertisement could not be sent");
         }
     }

@@ -148,6 +148,53 @@ pub const FOR: Key = key(
     super::Fallback::Text("discovery"),
     "discovery: machines that are no node; nodes: nodes that are described without `ip`",
 );
+pub const IPV6: Key = key("ipv6", Kind::Table(&IPV6_SECTION), Else("no IPv6 is served there"), "IPv6 on it");
+pub const SUBNET6: Key = key("subnet", Kind::Prefix6, Required, "its addresses");
+pub const POOL6: Key = key(
+    "pool",
+    Kind::Table(&POOL6_SECTION),
+    Else("machines without an address of their own get none"),
+    "addresses for machines without one of their own, unknown ones too",
+);
+pub const FROM6: Key = key("from", Kind::Ip6, Required, "the first address");
+pub const TO6: Key = key("to", Kind::Ip6, Required, "the last address");
+pub const DNS6: Key = key("dns", Kind::Ips6, Else("none"), "name servers told to machines");
+pub const SEARCH6: Key = key("search", Kind::Texts, Else("none"), "domains in which machines look for names");
+pub const NTP6: Key = key("ntp", Kind::Ips6, Else("none"), "time servers told to machines");
+pub const BOOT_PARAMETERS: Key =
+    key("boot_parameters", Kind::Texts, Else("none"), "parameters told to firmware with its boot program's URL");
+pub const PREFERENCE: Key = key(
+    "preference",
+    Kind::Number { min: 0, max: 255 },
+    Number(0),
+    "how willing to serve beside another DHCPv6 server; 255 ends every machine's search at once",
+);
+pub const MANAGED: Key = key("managed", Kind::Flag, Else("`true`"), "advertise that addresses come by DHCPv6 (M)");
+pub const OTHER_FLAG: Key =
+    key("other", Kind::Flag, Else("`true`"), "advertise that other parameters come by DHCPv6 (O)");
+pub const ON_LINK: Key = key("on_link", Kind::Flag, Else("`true`"), "advertise that its addresses need no router (L)");
+pub const AUTONOMOUS: Key =
+    key("autonomous", Kind::Flag, Else("`false`"), "advertise that machines make addresses of their own (A)");
+pub const ROUTER_LIFETIME_S: Key = key(
+    "router_lifetime_s",
+    Kind::Number { min: 0, max: 9_000 },
+    Number(0),
+    "for how long the appliance is a default router, in seconds; 0: it is none",
+);
+pub const MTU6: Key =
+    key("mtu", Kind::Number { min: 0, max: 65_535 }, Number(0), "advertise the link's largest packet; 0 says nothing");
+pub const IP6: Key = key(
+    "ip6",
+    Kind::Pattern("\"fd00:77::[11-13]\""),
+    Else("none: the pool's, if the network has one"),
+    "fixed IPv6 addresses, one for each node",
+);
+pub const DUID: Key = key(
+    "duid",
+    Kind::TextOrTexts,
+    Else("they are known by their hardware address"),
+    "the identifiers by which they ask by DHCPv6, one for each node",
+);
 pub const CAKE_NAME: Key = key("name", Kind::Name, Required, "the cake's name");
 pub const CAKE_IMAGES: Key =
     key("images", Kind::Names, Required, "its images by name, in the order in which they are started");
@@ -233,9 +280,33 @@ static VARIABLE_SECTION: Section = Section {
 };
 static KNOWN_WHILE_SECTION: Section =
     Section { title: "[extension.variable.known_while]", prefix: "known_while", keys: &[OTHER, ANY_OF] };
-static NETWORK_SECTION: Section =
-    Section { title: "[[network]]", prefix: "network", keys: &[NETWORK_NAME, SUBNET, ROUTER, DNS, LEASE_S, RANGE] };
+static NETWORK_SECTION: Section = Section {
+    title: "[[network]]",
+    prefix: "network",
+    keys: &[NETWORK_NAME, SUBNET, ROUTER, DNS, LEASE_S, RANGE, IPV6],
+};
 static RANGE_SECTION: Section = Section { title: "[[network.range]]", prefix: "range", keys: &[FROM, TO, FOR] };
+static IPV6_SECTION: Section = Section {
+    title: "[network.ipv6]",
+    prefix: "ipv6",
+    keys: &[
+        SUBNET6,
+        POOL6,
+        DNS6,
+        SEARCH6,
+        NTP6,
+        BOOT_PARAMETERS,
+        LEASE_S,
+        PREFERENCE,
+        MANAGED,
+        OTHER_FLAG,
+        ON_LINK,
+        AUTONOMOUS,
+        ROUTER_LIFETIME_S,
+        MTU6,
+    ],
+};
+static POOL6_SECTION: Section = Section { title: "[network.ipv6.pool]", prefix: "pool", keys: &[FROM6, TO6] };
 static CAKE_SECTION: Section = Section { title: "[[cake]]", prefix: "cake", keys: &[CAKE_NAME, CAKE_IMAGES] };
 static DEFAULTS_SECTION: Section = Section {
     title: "[defaults]",
@@ -265,6 +336,8 @@ static NODE_SECTION: Section = Section {
         LABELS,
         VALUES_SET,
         BMC,
+        IP6,
+        DUID,
     ],
 };
 static MATCH_SECTION: Section =

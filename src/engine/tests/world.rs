@@ -126,6 +126,7 @@ impl World {
             parents: Vec::new(),
             variables: Default::default(),
             own: Default::default(),
+            ipv6: Default::default(),
         };
         self.feed(vec![operator(OperatorEvent::NodeDescribed { node: id(number), spec: Box::new(spec) })]);
     }

@@ -108,5 +108,6 @@ fn spec(number: u64) -> NodeSpec {
         parents: vec![],
         variables: BTreeMap::new(),
         own: Box::default(),
+        ipv6: Default::default(),
     }
 }

@@ -1,14 +1,14 @@
 //! The cluster as it would be after an apply, and whether it can be so.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::super::resolve::{resolve, said_of};
 use super::{ApplyError, Described, Description, Unnamed};
 use crate::model::limits::{IMAGES_PER_CAKE_MAX, NODES_MAX, POOLS_MAX, TARGETS_MAX, VARIABLES_PER_NODE_MAX};
 use crate::model::schema::{Origin, Setting};
 use crate::model::{
-    Extension, Identity, Mac, Name, NetworkSpec, NodeId, NodeSet, NodeSpec, PoolSpec, Schema, Target, TargetSpec,
+    Duid, Extension, Identity, Mac, Name, NetworkSpec, NodeId, NodeSet, NodeSpec, PoolSpec, Schema, Target, TargetSpec,
     Template, Value, VarError, VarPath, boot,
 };
 use crate::state::State;
@@ -306,9 +306,18 @@ impl After<'_> {
         if !network.subnet.is_host(spec.ip) {
             return Err(ApplyError::NotInNetwork {
                 node: spec.name.clone(),
-                ip: spec.ip,
+                ip: spec.ip.into(),
                 network: spec.network.clone(),
                 subnet: network.subnet.to_string(),
+            });
+        }
+        let subnet6 = network.ipv6.as_ref().map(|ipv6| ipv6.subnet);
+        if let Some(ip) = spec.ipv6.ip6.filter(|ip| !subnet6.is_some_and(|subnet| subnet.is_host(*ip))) {
+            return Err(ApplyError::NotInNetwork {
+                node: spec.name.clone(),
+                ip: ip.into(),
+                network: spec.network.clone(),
+                subnet: subnet6.map_or_else(|| "no IPv6".to_owned(), |subnet| subnet.to_string()),
             });
         }
         if let Some(cake) = spec.cake.as_ref().filter(|cake| !self.cakes.contains(cake)) {
@@ -370,7 +379,8 @@ impl After<'_> {
 
 fn check_unshared<'a>(nodes: impl Iterator<Item = &'a NodeSpec>) -> Result<(), ApplyError> {
     let mut macs: BTreeMap<Mac, &Name> = BTreeMap::new();
-    let mut ips: BTreeMap<Ipv4Addr, &Name> = BTreeMap::new();
+    let mut ips: BTreeMap<IpAddr, &Name> = BTreeMap::new();
+    let mut duids: BTreeMap<&Duid, &Name> = BTreeMap::new();
     let mut identities: BTreeMap<Identity, &Name> = BTreeMap::new();
     for spec in nodes {
         let shared = |first: &Name, what, value: String| ApplyError::Shared {
@@ -382,8 +392,15 @@ fn check_unshared<'a>(nodes: impl Iterator<Item = &'a NodeSpec>) -> Result<(), A
         if let Some(first) = macs.insert(spec.mac, &spec.name) {
             return Err(shared(first, "MAC", spec.mac.to_string()));
         }
-        if let Some(first) = ips.insert(spec.ip, &spec.name) {
-            return Err(shared(first, "address", spec.ip.to_string()));
+        for ip in [Some(spec.ip.into()), spec.ipv6.ip6.map(IpAddr::V6)].into_iter().flatten() {
+            if let Some(first) = ips.insert(ip, &spec.name) {
+                return Err(shared(first, "address", ip.to_string()));
+            }
+        }
+        if let Some(duid) = &spec.ipv6.duid
+            && let Some(first) = duids.insert(duid, &spec.name)
+        {
+            return Err(shared(first, "DUID", duid.to_string()));
         }
         for identity in spec.matching.identities() {
             if let Some(first) = identities.insert(identity.clone(), &spec.name) {

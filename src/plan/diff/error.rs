@@ -1,6 +1,6 @@
 //! What makes a description impossible: it contradicts itself, or the state.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use thiserror::Error;
 
@@ -71,7 +71,7 @@ pub enum ApplyError {
         first: Name,
         /// The other.
         second: Name,
-        /// `MAC`, `address`, or `match`.
+        /// `MAC`, `address`, `DUID`, or `match`.
         what: &'static str,
         /// The value.
         value: String,
@@ -82,7 +82,7 @@ pub enum ApplyError {
         /// The node.
         node: Name,
         /// The address.
-        ip: Ipv4Addr,
+        ip: IpAddr,
         /// The network.
         network: Name,
         /// Its addresses.

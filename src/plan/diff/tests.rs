@@ -29,6 +29,7 @@ fn node(number: u8, cake: &str) -> (NodeId, NodeDescription) {
         bmc: None,
         pool: None,
         own: Template { network: Some(name("boot")), cake: Some(name(cake)), ..Template::default() },
+        ipv6: Default::default(),
     };
     (id(u128::from(number)), said)
 }

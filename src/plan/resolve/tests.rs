@@ -18,6 +18,7 @@ fn node(own: Template) -> NodeDescription {
         bmc: None,
         pool: Some(name("gpu")),
         own,
+        ipv6: Default::default(),
     }
 }
 

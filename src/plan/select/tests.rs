@@ -50,6 +50,7 @@ fn node(labels: &[(String, String)], slots: Option<i64>, seen: &[(&str, Value)])
         bmc: None,
         pool: Some("gpu".parse().unwrap()),
         own,
+        ipv6: Default::default(),
     };
     let spec = Box::new(resolve(&said, None, &crate::model::Template::default()).unwrap());
     let id = NodeId(Uuid::from_u128(1));

@@ -35,6 +35,7 @@ fn state() -> State {
         parents: Vec::new(),
         variables: Default::default(),
         own: Default::default(),
+        ipv6: Default::default(),
     };
     let events = [
         OperatorEvent::NetworkDescribed { spec: network },

@@ -40,6 +40,7 @@ fn state() -> State {
             parents: Vec::new(),
             variables: Default::default(),
             own: Default::default(),
+            ipv6: Default::default(),
         };
         let event = OperatorEvent::NodeDescribed { node: id(last), spec: Box::new(spec) };
         let fact = Fact::Operator(OperatorFact::from(event));

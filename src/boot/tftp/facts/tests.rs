@@ -27,6 +27,7 @@ fn state() -> State {
         parents: Vec::new(),
         variables: Default::default(),
         own: Default::default(),
+        ipv6: Default::default(),
     };
     let event = OperatorEvent::NodeDescribed { node: node(), spec: Box::new(spec) };
     state.apply(&Stamped { seq: FactSeq(1), at: UnixMs(0), fact: Fact::Operator(OperatorFact::from(event)) });
