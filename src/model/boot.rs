@@ -122,7 +122,7 @@ impl SecureBoot {
 }
 
 /// One word that can stand on a kernel's command line in an iPXE script: printable ASCII without white space and
-/// quotes, and nothing that iPXE or GRUB would expand or run (`${`, `||`, `&&`, `;`, a leading `#`).
+/// quotes, and nothing that iPXE or GRUB would expand or run (`${`, `||`, `&&`, a leading `#`, a `;` at either end).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct KernelArgument(String);
@@ -130,7 +130,7 @@ pub struct KernelArgument(String);
 /// Why a text is no [`KernelArgument`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "'{0}' cannot stand on a kernel command line: write one word of printable ASCII, without quotes, ';', '${{', '||' or '&&'"
+    "'{0}' cannot stand on a kernel command line: write one word of printable ASCII, without quotes, '${{', '||' or '&&', and without ';' at its ends"
 )]
 pub struct KernelArgumentError(pub String);
 
@@ -145,8 +145,10 @@ impl KernelArgument {
 impl FromStr for KernelArgument {
     type Err = KernelArgumentError;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b';' | b'\\'));
+        let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\'));
         let inert = !["${", "||", "&&"].iter().any(|special| text.contains(special));
+        // iPXE ends a command at a word that is one, and GRUB gets its words in quotes; cloud-init needs them inside.
+        let inert = inert && !text.starts_with(';') && !text.ends_with(';');
         // `--` would end the kernel's own arguments, and those of the agent behind it.
         if text.is_empty() || !plain || !inert || text.starts_with('#') || text == "--" {
             return Err(KernelArgumentError(text.chars().take(80).collect()));

@@ -47,6 +47,7 @@ fn node(name: &str) -> Value {
 fn query(handler: Handler) -> &'static str {
     match handler {
         Handler::Diff => "?from=seq:0",
+        Handler::BootAnswer => "?node=n1&arch=7",
         Handler::Values => "?path=power",
         Handler::PatchNodes => "?nodes=n1",
         Handler::DeleteNodes => "?nodes=n7",

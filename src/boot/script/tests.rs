@@ -7,10 +7,18 @@ use super::*;
 
 #[test]
 fn a_kernel_argument_can_neither_end_a_line_nor_begin_a_command() {
-    for good in ["quiet", "ttyS0,115200", "crashkernel=256M,high", "a=b|c", "x=$y", "nosmt=force"] {
+    for good in [
+        "quiet",
+        "ttyS0,115200",
+        "crashkernel=256M,high",
+        "a=b|c",
+        "x=$y",
+        "nosmt=force",
+        "ds=nocloud;s=http://10.0.0.1/",
+    ] {
         assert!(good.parse::<KernelArgument>().is_ok(), "{good}");
     }
-    for bad in ["", "a b", "a\nreboot", "${net0/mac}", "a||b", "&&", "a;b", "#x", "\"a", "ä", "--", "a\\b"] {
+    for bad in ["", "a b", "a\nreboot", "${net0/mac}", "a||b", "&&", ";", "a;", ";b", "#x", "\"a", "ä", "--", "a\\b"] {
         assert!(bad.parse::<KernelArgument>().is_err(), "{bad:?}");
     }
 }

@@ -246,7 +246,8 @@ impl World {
     }
 
     pub(super) fn machine_lives(&mut self, id: NodeId) -> Vec<Fact> {
-        let target = self.node_of(id).wants(&VarPath::target()).map(ToString::to_string);
+        let node = self.core.state().node(id);
+        let target = node.and_then(|node| node.wants(&VarPath::target())).map(ToString::to_string);
         let machine = self.machines.get_mut(&id).unwrap();
         let (Some(done), true) = (machine.booting_ms, machine.boots) else { return vec![] };
         machine.booting_ms = Some(done + 500);

@@ -317,7 +317,7 @@ fn awaited(node: &Node, flight: &InFlight, module: &str) -> (Awaiting, UnixMs) {
             None => (Awaiting::PowerOffAccepted, asked),
         },
         ("boot.discover", _) => trouble(node, asked, Unknown::Skip).unwrap_or((Awaiting::SignOfLife, asked)),
-        ("boot.rom" | "boot.loader" | "boot.kernel" | "boot.agent", _) => boot_stage(node, asked),
+        ("boot.rom" | "boot.loader" | "boot.kernel" | "boot.target" | "boot.agent", _) => boot_stage(node, asked),
         ("run.discover", _) => agent_stage(node, asked),
         ("run.sync", _) => (Awaiting::InStep, asked),
         ("run.leave", _) => (Awaiting::AgentLeave, asked),
