@@ -82,6 +82,8 @@ fn bench() -> &'static Bench {
             kernel: squashfs.clone(),
             initramfs: squashfs.clone(),
             loaders: home.path().to_owned(),
+            files: None,
+            templates: None,
         };
         let server = bind(HttpOptions::new(settings.http, Arc::new(settings))).unwrap();
         let http = server.local_addrs()[0];
