@@ -22,6 +22,7 @@ mod draw;
 mod failures;
 mod follow;
 mod history;
+mod lease;
 mod media;
 mod modules;
 mod nodes;
@@ -390,6 +391,9 @@ async fn route(api: Arc<Api>, caller: &Caller, request: Request<Incoming>) -> Re
         Handler::Why => ask::why(&api, &request),
         Handler::Timeline => ask::timeline(&api, &request),
         Handler::Machines => Ok(ask::machines(&api)),
+        Handler::Leases => Ok(lease::all(&api)),
+        Handler::ReleaseLease => lease::release(&api, caller, request).await,
+        Handler::ExplainLease => lease::explain(&api, part(0), &request),
         Handler::Modules => Ok(modules::list(&api)),
         Handler::Events => ask::events(&api, &request).await,
         Handler::Stream => sse::stream(&api, &request).await,

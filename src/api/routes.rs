@@ -77,6 +77,12 @@ pub enum Handler {
     Timeline,
     /// Unknown machines.
     Machines,
+    /// Leases.
+    Leases,
+    /// A lease's end.
+    ReleaseLease,
+    /// What a node is told with its address.
+    ExplainLease,
     /// Modules.
     Modules,
     /// Facts of the journal.
@@ -192,6 +198,9 @@ pub static ROUTES: &[Route] = &[
     route(Method::GET, "/api/v1/why", Read, Handler::Why, "Why nodes are not at their goal."),
     route(Method::GET, "/api/v1/timeline", Read, Handler::Timeline, "The stages of nodes' last boots."),
     route(Method::GET, "/api/v1/machines", Read, Handler::Machines, "Machines that asked for an address and are no node."),
+    route(Method::GET, "/api/v1/leases", Read, Handler::Leases, "Addresses and who has them."),
+    route(Method::POST, "/api/v1/leases/release", Operate, Handler::ReleaseLease, "End a lease, or the quarantine of an address."),
+    route(Method::GET, "/api/v1/nodes/{name}/lease", Read, Handler::ExplainLease, "What a node is told with its address by DHCP, and who says so."),
     route(Method::GET, "/api/v1/modules", Read, Handler::Modules, "Modules, built in and from outside, and how they fare."),
     route(Method::GET, "/api/v1/events", Read, Handler::Events, "Facts of the journal."),
     route(Method::GET, "/api/v1/stream", Read, Handler::Stream, "Facts and nodes as they change, as server-sent events."),

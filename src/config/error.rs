@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::source::Place;
 use crate::model::boot::TargetError;
+use crate::model::dhcp_option::OptionError;
 use crate::model::identity::OctetsError;
 use crate::model::ids::NameError;
 use crate::model::limits::{API_BODY_BYTES_MAX, MODULES_MAX};
@@ -16,6 +17,7 @@ use crate::model::network::NetworkError;
 use crate::model::nodeset::NodeSetError;
 use crate::model::prefix::PrefixError;
 use crate::model::schema::{ExtensionError, VarError};
+use crate::model::static_route::RouteError;
 
 /// Something wrong with a file, and where in it.
 #[derive(Debug, Error)]
@@ -177,6 +179,12 @@ pub enum ValueError {
     /// Not a node set or pattern.
     #[error(transparent)]
     NodeSet(#[from] NodeSetError),
+    /// Not a route.
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    /// A DHCP option that cannot be set so.
+    #[error(transparent)]
+    Option(#[from] OptionError),
     /// Not bytes.
     #[error(transparent)]
     Octets(#[from] OctetsError),

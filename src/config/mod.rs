@@ -16,6 +16,7 @@ mod extension;
 mod field;
 mod keys;
 pub mod module;
+mod network;
 pub mod ports;
 pub mod reference;
 mod source;
