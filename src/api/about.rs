@@ -34,6 +34,10 @@ const WHERE: Parameter =
 const PATHS: Parameter = parameter("path", "The variables, joined by commas.");
 const APPROVE: Parameter = parameter("approve", "The id of the plan that was seen: exactly that is done, or nothing.");
 const FORMAT: Parameter = parameter("format", "json, dot or svg; stands before Accept.");
+const ARCH: Parameter = parameter("arch", "As a client of this architecture is told: a number of option 93.");
+const VENDOR_CLASS: Parameter = parameter("vendor_class", "As a client of this vendor class is told.");
+const USER_CLASS: Parameter =
+    parameter("user_class", "As a client of this user class is told; it may be given several times.");
 const KIND: Parameter = parameter("kind", "Only facts of this kind; see /api/v1/kinds.");
 const AT: Parameter = parameter("at", "As it was then: a time in UTC, how long ago (-10m), or a fact (seq:123).");
 const STANDING: Parameter = parameter("standing", "Only machines that are this: unknown, node or refused.");
@@ -88,7 +92,10 @@ pub(super) fn parameters(handler: Handler) -> &'static [Parameter] {
         Handler::Events => EVENTS,
         Handler::Stream => STREAM,
         Handler::Graph | Handler::NodeGraph => &[FORMAT],
+        Handler::ExplainLease => &[ARCH, VENDOR_CLASS, USER_CLASS],
         Handler::Version
+        | Handler::Leases
+        | Handler::ReleaseLease
         | Handler::Health
         | Handler::Modules
         | Handler::Node

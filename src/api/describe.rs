@@ -206,6 +206,7 @@ impl Reader<'_> {
             parents: given.parents,
             labels: given.labels,
             variables,
+            options: given.options,
             bmc: bmc.transpose()?.filter(|bmc| *bmc != BmcTemplate::default()),
         })
     }

@@ -22,7 +22,7 @@ use super::reply::{Body, Refusal, json};
 use crate::fact::{Fact, OperatorEvent, OperatorFact};
 use crate::model::limits::{REFUSED_MACHINES_MAX, TEXT_VALUE_BYTES_MAX};
 use crate::model::machine::{same_uuid, telling};
-use crate::model::{Approve, Mac, Name, NodeId, NodeMatch, Template};
+use crate::model::{Approve, Mac, Name, NodeId, NodeIpv6, NodeMatch, Template};
 use crate::plan::enroll::{Claimant, Enrollment, Proposal, Verdict, free_address, propose};
 use crate::plan::resolve::{NodeDescription, said_of};
 use crate::plan::{Change, Description, diff};
@@ -233,7 +233,7 @@ fn new_node(
         labels: request.labels.clone(),
         ..Template::default()
     };
-    let node = NodeDescription { mac, ip, own, ..described(name, mac, ip, request.pool.clone()) };
+    let node = NodeDescription { own, ..described(name, mac, ip, request.pool.clone()) };
     Ok(Description { nodes: vec![(NodeId(Uuid::new_v4()), node)], ..Description::default() })
 }
 
@@ -241,8 +241,9 @@ fn described(name: &Name, mac: Mac, ip: Ipv4Addr, pool: Option<Name>) -> NodeDes
     NodeDescription {
         name: name.clone(),
         mac,
-        ip,
+        ip: Some(ip),
         matching: NodeMatch::default(),
+        ipv6: NodeIpv6::default(),
         bmc: None,
         pool,
         own: Template::default(),
@@ -278,7 +279,7 @@ fn document(
             .lease
             .as_ref()
             .and_then(|lease| state.networks.values().find(|network| network.subnet.contains(lease.ip)));
-        at.is_some_and(|network| network.subnet.contains(node.ip))
+        at.is_some_and(|network| node.ip.is_some_and(|ip| network.subnet.contains(ip)))
     };
     let takes_effect = node.map(|node| match (machine.session, here(node)) {
         (Some(_), true) => TakesEffect::Now,
@@ -290,7 +291,7 @@ fn document(
         port: machine.ports(mac).into_iter().next(),
         proposal,
         node: node.map(|node| node.name.clone()),
-        ip: node.map(|node| node.ip),
+        ip: node.and_then(|node| node.ip),
         takes_effect,
     }
 }

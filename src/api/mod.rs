@@ -22,6 +22,7 @@ mod draw;
 mod failures;
 mod follow;
 mod history;
+mod lease;
 mod machines;
 mod media;
 mod modules;
@@ -398,6 +399,9 @@ async fn route(api: Arc<Api>, caller: &Caller, request: Request<Incoming>) -> Re
         Handler::EnrollMachine => machines::enroll(&api, caller, part(0), request).await,
         Handler::EnrollMachines => machines::enroll_all(&api, caller, request).await,
         Handler::RefuseMachine => machines::refuse(&api, caller, part(0), request).await,
+        Handler::Leases => Ok(lease::all(&api)),
+        Handler::ReleaseLease => lease::release(&api, caller, request).await,
+        Handler::ExplainLease => lease::explain(&api, part(0), &request),
         Handler::Modules => Ok(modules::list(&api)),
         Handler::Events => ask::events(&api, &request).await,
         Handler::Stream => sse::stream(&api, &request).await,

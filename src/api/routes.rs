@@ -85,6 +85,12 @@ pub enum Handler {
     EnrollMachines,
     /// A machine answered no more.
     RefuseMachine,
+    /// Leases.
+    Leases,
+    /// A lease's end.
+    ReleaseLease,
+    /// What a node is told with its address.
+    ExplainLease,
     /// Modules.
     Modules,
     /// Facts of the journal.
@@ -204,6 +210,9 @@ pub static ROUTES: &[Route] = &[
     route(Method::POST, "/api/v1/machines/{machine}/enroll", Administer, Handler::EnrollMachine, "Make a node of a machine, or confirm that it is a part of one."),
     route(Method::POST, "/api/v1/machines/enroll", Administer, Handler::EnrollMachines, "Make nodes of all machines that rules fit."),
     route(Method::POST, "/api/v1/machines/{machine}/refuse", Administer, Handler::RefuseMachine, "Answer a machine no more, or again."),
+    route(Method::GET, "/api/v1/leases", Read, Handler::Leases, "Addresses and who has them."),
+    route(Method::POST, "/api/v1/leases/release", Operate, Handler::ReleaseLease, "End a lease, or the quarantine of an address."),
+    route(Method::GET, "/api/v1/nodes/{name}/lease", Read, Handler::ExplainLease, "What a node is told with its address by DHCP, and who says so."),
     route(Method::GET, "/api/v1/modules", Read, Handler::Modules, "Modules, built in and from outside, and how they fare."),
     route(Method::GET, "/api/v1/events", Read, Handler::Events, "Facts of the journal."),
     route(Method::GET, "/api/v1/stream", Read, Handler::Stream, "Facts and nodes as they change, as server-sent events."),

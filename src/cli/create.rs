@@ -124,7 +124,7 @@ fn nodes(args: &NodeArgs) -> Result<Vec<NodeRequest>, CliError> {
             pool: args.pool.clone(),
             network: args.network.clone(),
             mac,
-            ip,
+            ip: Some(ip),
             matching: Default::default(),
             ip6: None,
             duid: None,
@@ -135,6 +135,7 @@ fn nodes(args: &NodeArgs) -> Result<Vec<NodeRequest>, CliError> {
             bmc: address.map(bmc),
             labels: args.labels.iter().cloned().collect(),
             set: set.clone(),
+            options: Default::default(),
         })
         .collect())
 }

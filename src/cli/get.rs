@@ -32,6 +32,8 @@ pub enum Command {
     Cluster(FormatArgs),
     /// List machines: those that asked for an address and are no node, those that were refused, and those of nodes.
     Machines(machine::ListArgs),
+    /// List addresses and who has them.
+    Leases(FormatArgs),
     /// List values of variables, wanted and seen, with who wants and who saw them.
     Var(catalog::VarArgs),
     /// List pools.
@@ -105,6 +107,7 @@ pub async fn run(command: Command, shell: &mut Shell) -> Result<Status, CliError
             Ok(Status::Done)
         }
         Command::Cluster(args) => overview::run(&args, shell).await,
+        Command::Leases(args) => super::lease::list(&args, shell).await,
         Command::Machines(args) => machine::list(&args, shell).await,
         Command::Var(args) => catalog::values(&args, shell).await,
         Command::Pools(args) => catalog::pools(&args, shell).await,

@@ -27,6 +27,7 @@ mod freeze;
 mod get;
 mod graph;
 mod image;
+mod lease;
 mod login;
 mod machine;
 mod man;
@@ -117,6 +118,10 @@ enum Command {
     Power(power::Command),
     /// Let quarantined nodes be tried again.
     Release(release::Args),
+    /// End a lease, or let an address in quarantine be given again.
+    ReleaseLease(lease::ReleaseArgs),
+    /// Show what a node is told by DHCP with its address, and who says so.
+    ExplainLease(lease::ExplainArgs),
     /// Start no step any more, of some nodes or of any; steps under way end.
     Freeze(freeze::Args),
     /// Start steps again.
@@ -227,6 +232,8 @@ async fn dispatch(cli: Cli) -> Result<Status, CliError> {
         Command::Set(args) => set::run(args, &mut shell).await,
         Command::Power(command) => power::run(command, &mut shell).await,
         Command::Release(args) => release::run(args, &mut shell).await,
+        Command::ReleaseLease(args) => lease::release(args, &mut shell).await,
+        Command::ExplainLease(args) => lease::explain(args, &mut shell).await,
         Command::Freeze(args) => freeze::freeze(args, &mut shell).await,
         Command::Thaw(args) => freeze::thaw(args, &mut shell).await,
         Command::MassEvent(command) => mass_event::run(command, &mut shell).await,

@@ -5,7 +5,6 @@
 //! Absent on purpose: what only the appliance knows, such as whether a network or an image exists.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::Ipv4Addr;
 use std::path::Path;
 
 use super::enroll;
@@ -13,15 +12,14 @@ use super::error::{ConfigError, Problem, ValueError};
 use super::expand;
 use super::extension;
 use super::field::{Document, Field, Table};
+
 use super::ipv6;
 use super::keys::cluster as keys;
+use super::network;
 use super::source::Source;
 use super::suggest;
 use crate::model::identity::OctetsError;
-use crate::model::{
-    AddressRange, BmcDriver, Given, Mac, Name, NetworkSpec, NodeIpv6, NodeMatch, NodeSet, Octets, RangeUse, Schema,
-    VarPath,
-};
+use crate::model::{BmcDriver, Given, Mac, Name, NodeIpv6, NodeMatch, NodeSet, Octets, Schema, VarPath};
 use crate::port::describe::{ApplyRequest, BmcRequest, CakeRequest, NodeRequest, PoolRequest, TemplateRequest};
 
 /// Reads the file at `path`, or the standard input when it is `-`.
@@ -34,12 +32,12 @@ pub fn read(path: &Path) -> Result<ApplyRequest, ConfigError> {
 
 /// Where each name was described first, by kind of thing.
 #[derive(Default)]
-struct Described {
+pub(super) struct Described {
     lines: HashMap<(&'static str, Name), usize>,
 }
 
 impl Described {
-    fn note(&mut self, what: &'static str, name: &Name, field: &Field) -> Result<(), ConfigError> {
+    pub(super) fn note(&mut self, what: &'static str, name: &Name, field: &Field) -> Result<(), ConfigError> {
         match self.lines.insert((what, name.clone()), field.line()) {
             None => Ok(()),
             Some(first_line) => Err(field.error(Problem::Twice { what, name: name.to_string(), first_line })),
@@ -72,7 +70,7 @@ pub(super) fn parse(source: &Source) -> Result<ApplyRequest, ConfigError> {
         request.pools.push(PoolRequest { name, template: wide(&table, &keys::POOL_BMC)? });
     }
     for table in root.sections(&keys::NETWORK)? {
-        request.networks.push(network(&table, &mut described)?);
+        request.networks.push(network::network(&table, &mut described)?);
     }
     for table in root.sections(&keys::CAKE)? {
         request.cakes.push(cake(&table, &mut described)?);
@@ -92,40 +90,8 @@ pub(super) fn parse(source: &Source) -> Result<ApplyRequest, ConfigError> {
     Ok(request)
 }
 
-fn network(table: &Table, described: &mut Described) -> Result<NetworkSpec, ConfigError> {
-    let name_field = table.need(&keys::NETWORK_NAME)?;
-    let name = name_field.parse()?;
-    described.note("network", &name, &name_field)?;
-    let address = |field: &Field| -> Result<Ipv4Addr, ConfigError> {
-        expand::ip(field.text()?).map_err(|error| field.bad(error))
-    };
-    let dns = table.get(&keys::DNS).map(|field| field.items()).transpose()?.unwrap_or_default();
-    let spec = NetworkSpec {
-        ranges: table.sections(&keys::RANGE)?.iter().map(range).collect::<Result<_, _>>()?,
-        router: table.get(&keys::ROUTER).map(|field| address(&field)).transpose()?,
-        dns: dns.iter().map(address).collect::<Result<_, _>>()?,
-        lease_s: u32::try_from(table.number(&keys::LEASE_S)?).unwrap_or(u32::MAX),
-        ipv6: ipv6::network(table)?,
-        ..NetworkSpec::new(name, table.need(&keys::SUBNET)?.parse()?)
-    };
-    spec.check().map_err(|error| name_field.bad(ValueError::Network(error)))?;
-    Ok(spec)
-}
-
-fn range(table: &Table) -> Result<AddressRange, ConfigError> {
-    let address = |key| -> Result<Ipv4Addr, ConfigError> {
-        let field = table.need(key)?;
-        expand::ip(field.text()?).map_err(|error| field.bad(error))
-    };
-    let serves = match table.get(&keys::FOR) {
-        None => RangeUse::default(),
-        Some(field) => choice(&field, &[RangeUse::Discovery, RangeUse::Nodes])?,
-    };
-    Ok(AddressRange { serves, ..AddressRange::new(address(&keys::FROM)?, address(&keys::TO)?) })
-}
-
 /// One of some words.
-fn choice<T: Copy + ToString>(field: &Field, known: &[T]) -> Result<T, ConfigError> {
+pub(super) fn choice<T: Copy + ToString>(field: &Field, known: &[T]) -> Result<T, ConfigError> {
     let text = field.text()?;
     known.iter().copied().find(|one| one.to_string() == text).ok_or_else(|| {
         let words: Vec<String> = known.iter().map(T::to_string).collect();
@@ -156,9 +122,13 @@ fn nodes(table: &Table, described: &mut Described) -> Result<Vec<NodeRequest>, C
         names.push(name);
     }
     let macs = expand::each(&table.need(&keys::MAC)?, &set, |text| Ok(text.parse::<Mac>()?))?;
-    let ips = expand::each(&table.need(&keys::IP)?, &set, expand::ip)?;
+    let ips = match table.get(&keys::IP) {
+        Some(field) => expand::each(&field, &set, expand::ip)?.into_iter().map(Some).collect(),
+        None => vec![None; set.len()],
+    };
     let pool: Option<Name> = table.get(&keys::NODE_POOL).map(|field| field.parse()).transpose()?;
-    let TemplateRequest { network, cake, arch, platform, parents, labels, set: values, bmc: _ } = template(table)?;
+    let TemplateRequest { network, cake, arch, platform, parents, labels, set: values, options, bmc: _ } =
+        template(table)?;
     let bmcs = bmcs(table, &set)?;
     let matches = matches(table, &set)?;
     let single = names.into_iter().zip(macs).zip(ips).zip(bmcs).zip(matches).zip(ipv6::nodes(table, &set)?);
@@ -179,6 +149,7 @@ fn nodes(table: &Table, described: &mut Described) -> Result<Vec<NodeRequest>, C
             bmc,
             labels: labels.clone(),
             set: values.clone(),
+            options: options.clone(),
         })
         .collect())
 }
@@ -196,6 +167,7 @@ fn template(table: &Table) -> Result<TemplateRequest, ConfigError> {
         parents: parents.iter().map(Field::parse).collect::<Result<_, _>>()?,
         labels: table.get(&keys::LABELS).map(|field| labels(&field)).transpose()?.unwrap_or_default(),
         set: table.get(&keys::VALUES_SET).map(|field| values(&field)).transpose()?.unwrap_or_default(),
+        options: network::options(table)?,
         bmc: None,
     })
 }

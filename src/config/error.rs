@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::source::Place;
 use crate::model::boot::TargetError;
+use crate::model::dhcp_option::OptionError;
 use crate::model::identity::OctetsError;
 use crate::model::ids::NameError;
 use crate::model::ipv6::{DuidError, Prefix6Error};
@@ -17,6 +18,7 @@ use crate::model::network::NetworkError;
 use crate::model::nodeset::NodeSetError;
 use crate::model::prefix::PrefixError;
 use crate::model::schema::{ExtensionError, VarError};
+use crate::model::static_route::RouteError;
 
 /// Something wrong with a file, and where in it.
 #[derive(Debug, Error)]
@@ -178,6 +180,12 @@ pub enum ValueError {
     /// Not a node set or pattern.
     #[error(transparent)]
     NodeSet(#[from] NodeSetError),
+    /// Not a route.
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    /// A DHCP option that cannot be set so.
+    #[error(transparent)]
+    Option(#[from] OptionError),
     /// Not bytes.
     #[error(transparent)]
     Octets(#[from] OctetsError),

@@ -43,6 +43,13 @@ pub enum Kind {
         /// The largest.
         max: u64,
     },
+    /// A list of whole numbers in these bounds.
+    Numbers {
+        /// The smallest.
+        min: u64,
+        /// The largest.
+        max: u64,
+    },
     /// One of these words.
     Choice(&'static [&'static str]),
     /// True or false.
@@ -55,6 +62,8 @@ pub enum Kind {
     Seconds,
     /// A table of values by the path of a variable.
     Settings,
+    /// A table of DHCP options by name or number.
+    Options,
     /// A value of any type.
     Any,
     /// A whole number, negative ones too.
@@ -123,12 +132,14 @@ impl Kind {
             Kind::Ips6 => "a list of IPv6 addresses, as texts".into(),
             Kind::Prefix6 => "an IPv6 network, as a text".into(),
             Kind::Number { min, max } => format!("a whole number from {min} to {max}"),
+            Kind::Numbers { min, max } => format!("a list of whole numbers from {min} to {max}"),
             Kind::Choice(words) => format!("one of {}, as a text", words.join(", ")),
             Kind::Flag => "true or false".into(),
             Kind::Labels => "a table of texts".into(),
             Kind::Free => "a table of the module's own keys".into(),
             Kind::Seconds => "a table of whole numbers, seconds by the name of a mutation".into(),
             Kind::Settings => "a table of values by the path of a variable".into(),
+            Kind::Options => "a table of DHCP options by name or number".into(),
             Kind::Any => "a text, a whole number, or a list or table of such".into(),
             Kind::Integer => "a whole number".into(),
             Kind::Table(section) => format!("a table, {}", section.title),
@@ -161,6 +172,8 @@ impl Kind {
             Kind::Free => "{ every_s = 60 }",
             Kind::Seconds => "{ \"boot.rom\" = 180 }",
             Kind::Settings => "{ \"site.rack\" = \"r1\" }",
+            Kind::Numbers { .. } => "[7, 9]",
+            Kind::Options => "{ time-offset = 3600, 224 = \"0x0a0b\" }",
             Kind::Any => "\"…\"",
             Kind::Integer => "10",
             Kind::Table(_) | Kind::Tables(_) => "{ … }",

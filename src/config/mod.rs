@@ -18,6 +18,7 @@ mod field;
 mod ipv6;
 mod keys;
 pub mod module;
+mod network;
 pub mod ports;
 pub mod reference;
 mod source;

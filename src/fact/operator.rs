@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use std::net::Ipv4Addr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::variable::duration_text;
@@ -162,6 +164,11 @@ pub enum OperatorEvent {
         /// The timeout in milliseconds; nothing for the declared one.
         timeout_ms: Option<u64>,
     },
+    /// A lease is ended, or an address that was in quarantine may be given again.
+    LeaseReleased {
+        /// The address.
+        ip: Ipv4Addr,
+    },
     /// The mass event was looked into: disruptive steps are started again.
     MassEventCleared,
     /// A token of the API was given out.
@@ -224,6 +231,7 @@ impl OperatorEvent {
             | OperatorEvent::MutationSwitched { .. }
             | OperatorEvent::ModuleSwitched { .. }
             | OperatorEvent::TimeoutSet { .. }
+            | OperatorEvent::LeaseReleased { .. }
             | OperatorEvent::MassEventCleared => None,
             OperatorEvent::Frozen { node } | OperatorEvent::Thawed { node } => *node,
             OperatorEvent::TokenCreated { .. } | OperatorEvent::TokenRevoked { .. } => None,
@@ -292,6 +300,7 @@ impl OperatorFact {
                 format!("timeout of {mutation} set to {}", duration_text(*ms))
             }
             OperatorEvent::TimeoutSet { mutation, timeout_ms: None } => format!("timeout of {mutation} as declared"),
+            OperatorEvent::LeaseReleased { ip } => format!("lease of {ip} ended by hand"),
             OperatorEvent::MassEventCleared => "mass event looked into: disruptive steps may go on".into(),
             OperatorEvent::TokenCreated { token } => match &token.nodes {
                 Some(nodes) => format!("token {} created: {} of {nodes}", token.name, token.role),

@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, Mac, Name, NodeIpv6, NodeMatch, Sealed, Symbol, Value, VarPath};
+use super::{DhcpOptions, Digest, Mac, Name, NodeIpv6, NodeMatch, Sealed, Symbol, Value, VarPath};
 
 /// An image of a cake, pinned to one content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,6 +134,9 @@ pub struct Template {
     /// Values of variables, which add to those of a wider template.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub variables: BTreeMap<VarPath, Value>,
+    /// DHCP options, which add to those of a wider template.
+    #[serde(default, skip_serializing_if = "DhcpOptions::is_empty")]
+    pub options: DhcpOptions,
     /// What BMCs have in common.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bmc: Option<BmcTemplate>,

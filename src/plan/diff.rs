@@ -334,8 +334,9 @@ fn node(state: &State, id: NodeId, spec: &NodeSpec, schema: &Schema, found: &mut
     let mut fields = fields_that_differ(&old, spec);
     let resolved = fields.iter().any(|field| field != "own");
     fields.retain(|field| !resolved || field != "own");
+    let options = old.own.options != spec.own.options;
     for field in fields.iter_mut().filter(|field| *field == "own") {
-        "sources".clone_into(field);
+        if options { "options" } else { "sources" }.clone_into(field);
     }
     let has = |wanted: &[&str]| fields.iter().any(|field| wanted.contains(&field.as_str()));
     let disrupts = if has(&["cake"]) || goals_differ(schema, &old, spec) { vec![name.clone()] } else { vec![] };

@@ -16,6 +16,7 @@ mod goal;
 mod graph;
 mod group;
 mod hold;
+pub mod lease;
 pub mod resolve;
 mod search;
 pub mod select;

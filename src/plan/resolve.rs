@@ -12,7 +12,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::model::{BmcSpec, BmcTemplate, Mac, Name, NodeIpv6, NodeMatch, NodeSpec, PoolSpec, Template};
+use crate::model::{BmcSpec, BmcTemplate, DhcpOptions, Mac, Name, NodeIpv6, NodeMatch, NodeSpec, PoolSpec, Template};
 use crate::state::{Node, State};
 
 /// What is said of one node alone.
@@ -22,8 +22,8 @@ pub struct NodeDescription {
     pub name: Name,
     /// The hardware address of the interface that it boots from.
     pub mac: Mac,
-    /// Its fixed address.
-    pub ip: Ipv4Addr,
+    /// Its fixed address, where it is said.
+    pub ip: Option<Ipv4Addr>,
     /// By what else it is known.
     pub matching: NodeMatch,
     /// Its BMC's address and port; without one its power is left to a human.
@@ -69,7 +69,8 @@ pub struct Unsaid {
     pub what: &'static str,
 }
 
-/// The node as it is meant, its own word before its pool's, and that before the cluster's.
+/// The node as it is meant, its own word before its pool's, and that before the cluster's. An address that it does
+/// not say is left unspecified (0.0.0.0), to be found for it.
 ///
 /// # Errors
 /// When nobody says its network, or what its BMC needs besides an address.
@@ -90,7 +91,7 @@ pub fn resolve(node: &NodeDescription, pool: Option<&PoolSpec>, defaults: &Templ
         name: node.name.clone(),
         network,
         mac: node.mac,
-        ip: node.ip,
+        ip: node.ip.unwrap_or(Ipv4Addr::UNSPECIFIED),
         matching: node.matching.clone(),
         cake: layers.nearest(|t| t.cake.as_ref()).map(|(cake, _)| cake.clone()),
         bmc,
@@ -117,7 +118,7 @@ pub fn said_of(state: &State, node: &Node) -> NodeDescription {
     NodeDescription {
         name: spec.name.clone(),
         mac: spec.mac,
-        ip: spec.ip,
+        ip: Some(spec.ip),
         matching: spec.matching.clone(),
         bmc: spec.bmc.as_ref().map(|bmc| bmc.address),
         pool: spec.pool.clone(),
@@ -140,6 +141,7 @@ fn own_of(state: &State, spec: &NodeSpec) -> Template {
         platform: spec.platform.clone(),
         parents: spec.parents.clone(),
         labels: spec.labels.clone(),
+        options: DhcpOptions::default(),
         variables: spec.variables.clone(),
         bmc: spec.bmc.as_ref().map(|bmc| BmcTemplate {
             driver: Some(bmc.driver),

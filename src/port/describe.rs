@@ -13,8 +13,8 @@ use super::document::NodeDocument;
 use crate::model::given::UNCHANGED_SECRET;
 use crate::model::schema::Setting;
 use crate::model::{
-    BmcDriver, Duid, EnrollRule, Extension, Given, Mac, Name, NetworkSpec, NodeId, NodeIpv6, NodeMatch, PoolSpec,
-    Revision, Symbol, TargetSpec, Template, UnixMs, VarPath, VarType,
+    BmcDriver, DhcpOptions, Duid, EnrollRule, Extension, Given, Mac, Name, NetworkSpec, NodeId, NodeIpv6, NodeMatch,
+    PoolSpec, Revision, Symbol, TargetSpec, Template, UnixMs, VarPath, VarType,
 };
 use crate::plan::Unnamed;
 use crate::plan::resolve::{NodeDescription, SaidBy, said_by, said_of};
@@ -94,6 +94,9 @@ pub struct TemplateRequest {
     /// Values of variables.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub set: BTreeMap<VarPath, Given>,
+    /// DHCP options.
+    #[serde(default, skip_serializing_if = "DhcpOptions::is_empty")]
+    pub options: DhcpOptions,
     /// What BMCs have in common; an address is a node's alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bmc: Option<BmcRequest>,
@@ -125,8 +128,9 @@ pub struct NodeRequest {
     pub network: Option<Name>,
     /// Its hardware address.
     pub mac: Mac,
-    /// Its fixed address.
-    pub ip: Ipv4Addr,
+    /// Its fixed address; without one it is given one of its network's, and keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<Ipv4Addr>,
     /// By what else it is known.
     #[serde(default, rename = "match", skip_serializing_if = "NodeMatch::is_empty")]
     pub matching: NodeMatch,
@@ -150,6 +154,8 @@ pub struct NodeRequest {
     /// The identifier by which it asks for its IPv6 address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duid: Option<Duid>,
+    #[serde(default, skip_serializing_if = "DhcpOptions::is_empty")]
+    pub options: DhcpOptions,
 }
 
 /// A BMC with its password, or a part of that.
@@ -181,14 +187,14 @@ impl NodeRequest {
     /// The part that a pool could say too.
     #[must_use]
     pub fn into_template(self) -> TemplateRequest {
-        let NodeRequest { network, cake, arch, platform, parents, bmc, labels, set, .. } = self;
-        TemplateRequest { network, cake, arch, platform, parents, labels, set, bmc }
+        let NodeRequest { network, cake, arch, platform, parents, bmc, labels, set, options, .. } = self;
+        TemplateRequest { network, cake, arch, platform, parents, labels, set, options, bmc }
     }
 
     /// What is described of `node` alone.
     #[must_use]
     pub fn of(said: &NodeDescription) -> Self {
-        let TemplateRequest { network, cake, arch, platform, parents, labels, set, bmc } =
+        let TemplateRequest { network, cake, arch, platform, parents, labels, set, options, bmc } =
             TemplateRequest::from(&said.own);
         let address = said.bmc;
         let bmc = match bmc {
@@ -214,6 +220,7 @@ impl NodeRequest {
             set,
             ip6,
             duid,
+            options,
         }
     }
 }
@@ -227,6 +234,7 @@ impl From<&Template> for TemplateRequest {
             platform: template.platform.as_ref().map(ToString::to_string),
             parents: template.parents.clone(),
             labels: template.labels.clone(),
+            options: template.options.clone(),
             set: template.variables.iter().map(|(path, value)| (path.clone(), Given::from(value))).collect(),
             bmc: template.bmc.as_ref().map(|bmc| BmcRequest {
                 driver: bmc.driver,

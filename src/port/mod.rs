@@ -14,6 +14,7 @@ pub mod enumerable;
 pub mod graph;
 pub mod health;
 pub mod history;
+pub mod lease;
 pub mod machine;
 pub mod many;
 pub mod stream;

@@ -61,7 +61,7 @@ pub(super) fn description(nodes: usize, seed: u64) -> Result<Description, SiteEr
             matching: Default::default(),
             name: format!("n{}", index + 1).parse()?,
             mac: Mac([0x02, 0x64, 0, high, middle, low]),
-            ip: Ipv4Addr::new(10, 64, middle, low),
+            ip: Some(Ipv4Addr::new(10, 64, middle, low)),
             bmc: Some(SocketAddr::from(([10, 65, middle, low], 623))),
             pool: None,
             own: Template::default(),

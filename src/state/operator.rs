@@ -92,6 +92,12 @@ pub(super) fn apply(state: &mut State, at: UnixMs, event: &OperatorEvent) {
         OperatorEvent::MutationSwitched { mutation, to } => state.control.switch_mutation(mutation, *to),
         OperatorEvent::ModuleSwitched { module, to } => state.control.switch_module(module, *to),
         OperatorEvent::TimeoutSet { mutation, timeout_ms } => state.control.set_timeout(mutation, *timeout_ms),
+        OperatorEvent::LeaseReleased { ip } => {
+            state.leases.release(*ip);
+            if let Some(id) = state.by_ip.get(ip).copied() {
+                state.change(id, |node| node.lease = None);
+            }
+        }
         OperatorEvent::MassEventCleared => state.control.mass_event_cleared(),
         OperatorEvent::TokenCreated { token } => {
             revoke(state, &token.name);

@@ -4,3 +4,4 @@
 mod clients;
 mod faults;
 mod site;
+mod unknown;

@@ -14,7 +14,7 @@ use bootes::boot::tftp::{self, Roots};
 use bootes::engine::Engine;
 use bootes::fact::{DhcpEvent, DhcpFact, Fact, OperatorEvent, OperatorFact, Stamped};
 use bootes::journal::{Filter, Journal, JournalReader};
-use bootes::model::{Mac, NetworkSpec, NodeId, NodeSpec};
+use bootes::model::{AddressRange, Mac, NetworkSpec, NodeId, NodeSpec};
 use bootes::plan::{Graph, Policy};
 use bootes::port::{FactReceiver, FactSender, StateReader, fact_channel};
 use nix::sched::{CloneFlags, setns, unshare};
@@ -67,14 +67,26 @@ pub fn described(number: u16, ip: Ipv4Addr) -> Fact {
     Fact::Operator(OperatorFact::from(OperatorEvent::NodeDescribed { node, spec: Box::new(spec) }))
 }
 
-fn network() -> Fact {
-    let spec = NetworkSpec {
+/// Addresses for unknown machines.
+pub fn range() -> AddressRange {
+    AddressRange::new(Ipv4Addr::new(10, 99, 64, 1), Ipv4Addr::new(10, 99, 95, 254))
+}
+
+fn network_spec() -> NetworkSpec {
+    NetworkSpec {
         router: Some(SERVER),
         dns: vec![Ipv4Addr::new(10, 99, 0, 2)],
         lease_s: 3600,
         ..NetworkSpec::new("boot".parse().unwrap(), "10.99.0.0/16".parse().unwrap())
-    };
+    }
+}
+
+fn described_network(spec: NetworkSpec) -> Fact {
     Fact::Operator(OperatorFact::from(OperatorEvent::NetworkDescribed { spec }))
+}
+
+fn network() -> Fact {
+    described_network(network_spec())
 }
 
 fn graph() -> Graph {
@@ -105,6 +117,18 @@ impl Appliance {
         let thread = std::thread::spawn(move || runtime().block_on(engine.run(receiver, token)));
         let appliance = Appliance { facts, state, folder, feed, shutdown, thread: Some(thread) };
         appliance.tell(vec![network()]);
+        appliance
+    }
+
+    /// No node, and addresses for unknown machines here and behind a relay.
+    pub fn with_range() -> Self {
+        let appliance = Self::start();
+        let far = NetworkSpec {
+            ranges: vec![AddressRange::new(Ipv4Addr::new(10, 98, 0, 100), Ipv4Addr::new(10, 98, 0, 200))],
+            ..NetworkSpec::new("far".parse().unwrap(), "10.98.0.0/16".parse().unwrap())
+        };
+        let near = NetworkSpec { ranges: vec![range()], ..network_spec() };
+        appliance.tell(vec![described_network(near), described_network(far)]);
         appliance
     }
 
@@ -181,6 +205,20 @@ pub struct Site {
     thread: Option<JoinHandle<()>>,
 }
 
+/// A namespace behind a relay.
+pub struct Far {
+    pub name: String,
+}
+
+impl Drop for Far {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "delete", &self.name]).output();
+    }
+}
+
+/// The relay's address on the link to the appliance.
+pub const RELAY: &str = "10.99.255.2";
+
 static SITES: AtomicU32 = AtomicU32::new(0);
 
 impl Site {
@@ -207,6 +245,18 @@ impl Site {
         let site = Site { name, shutdown, thread: Some(thread) };
         bound.recv_timeout(PATIENCE).expect("the server starts");
         site
+    }
+
+    /// A network behind the clients' end, which becomes a relay's: `rel0` there, `far0` in the namespace of the answer.
+    pub fn behind_a_relay(&self) -> Far {
+        let far = Far { name: format!("{}-far", self.name) };
+        ip(&format!("netns add {}", far.name));
+        self.run(&format!("ip address add {RELAY}/16 dev {CLIENT_END}"));
+        self.run(&format!("ip link add rel0 type veth peer name far0 netns {}", far.name));
+        self.run("ip address add 10.98.0.1/16 dev rel0");
+        self.run("ip link set rel0 up");
+        ip(&format!("-n {} link set far0 up", far.name));
+        far
     }
 
     /// A command to run among the clients.
@@ -269,6 +319,7 @@ fn make_link(clients: &str) {
     ip(&format!("link add {SERVER_END} type veth peer name {CLIENT_END} address {} netns {clients}", mac(1)));
     ip(&format!("address add {SERVER}/16 dev {SERVER_END}"));
     ip(&format!("link set {SERVER_END} up"));
+    ip(&format!("route add 10.98.0.0/16 via {RELAY} dev {SERVER_END}"));
     ip(&format!("-n {clients} link set {CLIENT_END} up"));
     ip(&format!("-n {clients} link set lo up"));
 }

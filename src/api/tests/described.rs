@@ -59,7 +59,7 @@ fn query(handler: Handler) -> &'static str {
 fn good(handler: Handler) -> (&'static str, Value) {
     let nodes = json!({"nodes": "n1"});
     match handler {
-        Handler::Node | Handler::NodeGraph => ("n1", Value::Null),
+        Handler::Node | Handler::NodeGraph | Handler::ExplainLease => ("n1", Value::Null),
         Handler::Plan | Handler::Apply => ("", description()),
         Handler::Goals => ("", json!({"nodes": "n1", "goals": {"power": "off", "run": null}})),
         Handler::Power => ("", json!({"nodes": "n[1-2]", "power": "cycle"})),
@@ -72,6 +72,7 @@ fn good(handler: Handler) -> (&'static str, Value) {
         Handler::SwitchModule => ("power", json!({"to": "enabled"})),
         Handler::SetTimeout => ("power.on", json!({"timeout_ms": 90_000})),
         Handler::ClearMassEvent => ("", json!({})),
+        Handler::ReleaseLease => ("", json!({"ip": "10.0.0.1"})),
         Handler::CreateNodes => ("", json!({"items": [node("n7")]})),
         Handler::PutNode => ("n8", node("n8")),
         Handler::PatchNode => ("n1", json!({"labels": {"rack": "r2"}})),

@@ -30,6 +30,7 @@ use crate::port::document::{
 use crate::port::enumerable::{self, KindsDocument};
 use crate::port::graph::GraphDocument;
 use crate::port::history::{DiffDocument, HealthDocument, PastNodes};
+use crate::port::lease::{LeaseDocument, LeaseExplained, ReleaseLeaseAnswer, ReleaseLeaseRequest};
 use crate::port::machine::{EnrollAllRequest, EnrollAnswer, EnrollRequest, MachineDocument, RefuseRequest};
 use crate::port::many::{TimelinesDocument, WhyDocument};
 use crate::port::stream::{ClientMessage, ServerMessage, StreamEvent};
@@ -85,6 +86,7 @@ fn bodies(handler: Handler, asked: &mut SchemaGenerator, given: &mut SchemaGener
         Handler::SwitchMutation | Handler::SwitchModule => Some(of::<SwitchRequest>(asked)),
         Handler::SetTimeout => Some(of::<TimeoutRequest>(asked)),
         Handler::ClearMassEvent => Some(json!({})),
+        Handler::ReleaseLease => Some(of::<ReleaseLeaseRequest>(asked)),
         Handler::CreateToken => Some(of::<TokenRequest>(asked)),
         Handler::CreateNodes => Some(of::<CreateRequest>(asked)),
         Handler::PutNode => Some(of::<NodeRequest>(asked)),
@@ -117,6 +119,9 @@ fn bodies(handler: Handler, asked: &mut SchemaGenerator, given: &mut SchemaGener
         Handler::Targets => of::<Items<crate::model::TargetSpec>>(given),
         Handler::Why => of::<WhyDocument>(given),
         Handler::Timeline => of::<TimelinesDocument>(given),
+        Handler::Leases => of::<Items<LeaseDocument>>(given),
+        Handler::ReleaseLease => of::<ReleaseLeaseAnswer>(given),
+        Handler::ExplainLease => of::<LeaseExplained>(given),
         Handler::Machines => of::<Items<MachineDocument>>(given),
         Handler::Machine | Handler::RefuseMachine => of::<MachineDocument>(given),
         Handler::EnrollMachine | Handler::EnrollMachines => of::<EnrollAnswer>(given),

@@ -22,6 +22,7 @@ mod frame;
 pub mod ledger;
 mod quiet;
 pub mod reply;
+pub mod share;
 mod socket;
 
 pub use super::answer::Services;
@@ -31,6 +32,7 @@ use codec::{Request, Xid};
 use ledger::Ledger;
 use quiet::{Quiet, Verdict};
 use reply::{Answer, Durability, Reply};
+use share::Share;
 use socket::LinkSocket;
 use std::collections::HashSet;
 use std::io;
@@ -48,6 +50,8 @@ use crate::port::{FactSender, StateReader, SubmitError};
 
 /// Leases of one interface that wait for the journal. A request beyond it gets no answer; the client asks again.
 pub const LEASES_IN_FLIGHT_MAX: usize = 4_096;
+/// Of those, leases of machines that are no node: nodes keep the rest.
+pub const STRANGERS_IN_FLIGHT_MAX: usize = LEASES_IN_FLIGHT_MAX / 4;
 /// The longest datagram that is read. No client sends a longer one; the rest of it would be cut off.
 const DATAGRAM_MAX_BYTES: usize = 65_536;
 /// Pause after the port failed to read, so that a lasting fault does not take a processor.
@@ -154,6 +158,13 @@ impl Bound {
     }
 }
 
+/// Whose lease is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Node,
+    Stranger,
+}
+
 /// What serving one interface keeps.
 struct Desk {
     socket: Arc<LinkSocket>,
@@ -164,7 +175,10 @@ struct Desk {
     ledger: Arc<Mutex<Ledger>>,
     /// Leases that wait for the journal. A repeated request gets the answer to the first.
     in_flight: HashSet<(Mac, Xid)>,
-    leases: JoinSet<(Mac, Xid)>,
+    leases: JoinSet<((Mac, Xid), Whose)>,
+    /// Of `in_flight`, those of machines that are no node.
+    strangers_in_flight: usize,
+    strangers: Share,
     /// Apart, so that a storm of strangers does not hide what nodes do.
     quiet_nodes: Quiet,
     quiet_strangers: Quiet,
@@ -188,6 +202,8 @@ impl Desk {
             ledger,
             in_flight: HashSet::new(),
             leases: JoinSet::new(),
+            strangers_in_flight: 0,
+            strangers: Share::new(Instant::now()),
             quiet_nodes: Quiet::new(NODES_MAX),
             quiet_strangers: Quiet::new(UNKNOWN_MACHINES_MAX),
             not_said: 0,
@@ -230,8 +246,13 @@ impl Desk {
         for problem in &request.problems {
             self.say(facts::malformed(request.mac.to_string(), problem));
         }
+        let state = self.state.now();
+        let known = state.node_with_mac(request.mac).is_some() || state.leases.of_mac(request.mac).is_some();
+        if !known && !self.strangers.take(Instant::now()) {
+            self.not_said = self.not_said.saturating_add(1);
+            return self.complain("too many unknown machines ask for an address; some have to ask again");
+        }
         let reply = {
-            let state = self.state.now();
             let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
             let (link, services, now) = (self.socket.link(), &self.services, now_ms());
             reply::reply(reply::Desk { state: &state, ledger: &mut ledger, link, services, now }, &request)
@@ -251,7 +272,11 @@ impl Desk {
     /// Sends `answer` once `facts` are durable, and not at all when they cannot be.
     fn promise(&mut self, request: &Request, answer: Option<Answer>, facts: Vec<Fact>) {
         let lease = (request.mac, request.xid);
-        if self.in_flight.len() >= LEASES_IN_FLIGHT_MAX {
+        let node = facts.first().and_then(Fact::node);
+        let whose = if node.is_some() { Whose::Node } else { Whose::Stranger };
+        if self.in_flight.len() >= LEASES_IN_FLIGHT_MAX
+            || whose == Whose::Stranger && self.strangers_in_flight >= STRANGERS_IN_FLIGHT_MAX
+        {
             return self.complain("too many DHCP leases wait for the journal; clients have to ask again");
         }
         if !self.in_flight.insert(lease) {
@@ -259,7 +284,9 @@ impl Desk {
         }
         let (socket, sender) = (Arc::clone(&self.socket), self.facts.clone());
         let refused = |detail| DhcpEvent::Ignored { reason: DhcpRefusal::NotDurable { detail } };
-        let node = facts.first().and_then(Fact::node);
+        if whose == Whose::Stranger {
+            self.strangers_in_flight = self.strangers_in_flight.saturating_add(1);
+        }
         let request = request.clone();
         self.leases.spawn(async move {
             match sender.submit(facts).await {
@@ -276,13 +303,16 @@ impl Desk {
                     tracing::info!(mac = %request.mac, %error, "a DHCP lease was not given");
                 }
             }
-            lease
+            (lease, whose)
         });
     }
 
-    fn leave(&mut self, ended: Result<(Mac, Xid), JoinError>) {
+    fn leave(&mut self, ended: Result<((Mac, Xid), Whose), JoinError>) {
         match ended {
-            Ok(lease) => {
+            Ok((lease, whose)) => {
+                if whose == Whose::Stranger {
+                    self.strangers_in_flight = self.strangers_in_flight.saturating_sub(1);
+                }
                 self.in_flight.remove(&lease);
             }
             Err(error) => tracing::error!(%error, "a DHCP lease ended by a fault of the server"),

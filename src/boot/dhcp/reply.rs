@@ -12,27 +12,21 @@
 
 mod place;
 mod stranger;
+mod tell;
 
-use dhcproto::v4::{DhcpOption, OptionCode};
+use dhcproto::v4::DhcpOption;
 use std::net::Ipv4Addr;
 
 use self::place::Place;
-use super::codec::{Delivery, IPXE_ENCAPSULATED, Request, RequestKind, Response, ResponseKind, raw};
+use super::codec::{Delivery, Request, RequestKind, Response, ResponseKind};
 use super::facts::{client_of, exchange, told_by};
 use super::ledger::Ledger;
 use crate::boot::answer::{BootAnswer, Services, answer};
 use crate::boot::chain::Wishes;
 use crate::fact::{DhcpEvent, DhcpRefusal, Fact, Told};
-use crate::model::{Mac, NetworkSpec, UnixMs};
+use crate::model::{Authority, ClientSigns, Mac, NetworkSpec, UnixMs};
+use crate::plan::lease::Asking;
 use crate::state::{Node, State};
-
-/// The shortest lease that is given to a client that asks for a shorter one, in seconds.
-pub const LEASE_MIN_S: u32 = 60;
-/// PXE vendor options (PXE 2.1, table 2-1): 6, discovery control = 8: load the boot file that is named, ask no
-/// boot server; then the end.
-const PXE_LOAD_AS_TOLD: [u8; 4] = [6, 1, 8, 255];
-/// iPXE's encapsulated option 176 (`no-pxedhcp`) = 1: there is no ProxyDHCP server to wait for.
-const IPXE_NO_PROXY: [u8; 3] = [176, 1, 1];
 
 /// Where a message came in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -252,7 +246,7 @@ impl Client<'_> {
         if let BootAnswer::NoProgram(_) = boot {
             return self.ignored(DhcpRefusal::NoLoader);
         }
-        let event = DhcpEvent::Leased { ip: own, lease_s: self.lease_s(), file: boot.file().map(str::to_owned) };
+        let event = DhcpEvent::Leased { ip: own, lease_s: self.lease_s(own), file: boot.file().map(str::to_owned) };
         let mut message = self.leasing(ResponseKind::Ack, own, &boot);
         message.client_ip = self.request.client_ip.filter(|ip| *ip == own);
         Reply {
@@ -262,7 +256,11 @@ impl Client<'_> {
         }
     }
 
+    /// A server that does not speak for the whole network says nothing to clients that did not choose it.
     fn refuse(&self, reason: DhcpRefusal) -> Reply {
+        if self.network.authority == Authority::Shared && self.request.server_id.is_none() {
+            return self.ignored(reason);
+        }
         let mut message = Response::to(self.request, ResponseKind::Nak, self.server_id);
         message.options.push(DhcpOption::Message(reason.to_string()));
         message.options.extend(self.client_id());
@@ -288,7 +286,7 @@ impl Client<'_> {
         }
         let mut message = Response::to(self.request, ResponseKind::Ack, self.server_id);
         message.client_ip = Some(own);
-        self.tell_parameters(&mut message, &self.boot());
+        self.tell_parameters(&mut message, own, &self.boot());
         Reply {
             answer: Some(Answer { message, destination: Destination::UnicastTo { ip: own } }),
             facts: Vec::new(),
@@ -320,68 +318,34 @@ impl Client<'_> {
         }
     }
 
-    fn lease_s(&self) -> u32 {
-        let most = self.network.lease_s;
-        self.request.lease_s.map_or(most, |asked| asked.max(LEASE_MIN_S).min(most))
+    fn asking(&self, own: Ipv4Addr) -> Asking<'_> {
+        let request = self.request;
+        let signs = ClientSigns {
+            mac: request.mac,
+            arch: &request.architectures,
+            vendor_class: request.vendor_class.as_deref(),
+            user_classes: &request.user_classes,
+        };
+        let node = self.node.map(|node| node.spec.as_ref());
+        Asking { network: self.network, node, ip: own, signs }
+    }
+
+    fn lease_s(&self, own: Ipv4Addr) -> u32 {
+        self.asking(own).lease_s(self.request.lease_s)
     }
 
     fn leasing(&self, kind: ResponseKind, own: Ipv4Addr, boot: &BootAnswer) -> Response {
         let mut message = Response::to(self.request, kind, self.server_id);
         message.your_ip = Some(own);
-        let lease_s = self.lease_s();
+        let lease_s = self.lease_s(own);
         message.options.extend([
             DhcpOption::AddressLeaseTime(lease_s),
             // T1 and T2 are what RFC 2131 §4.4.5 has for want of others, said aloud.
             DhcpOption::Renewal(lease_s / 2),
             DhcpOption::Rebinding(lease_s / 8 * 7),
         ]);
-        self.tell_parameters(&mut message, boot);
+        self.tell_parameters(&mut message, own, boot);
         message
-    }
-
-    /// The most needed first: what does not fit is left out from the end.
-    fn tell_parameters(&self, message: &mut Response, boot: &BootAnswer) {
-        let NetworkSpec { subnet, router, dns, .. } = self.network;
-        message.options.push(DhcpOption::SubnetMask(subnet.mask()));
-        self.tell_boot(message, boot);
-        message.options.extend(self.client_id());
-        let wants = |code| self.request.wants(code);
-        if let Some(router) = router.filter(|_| wants(OptionCode::Router)) {
-            message.options.push(DhcpOption::Router(vec![router]));
-        }
-        if !dns.is_empty() && wants(OptionCode::DomainNameServer) {
-            message.options.push(DhcpOption::DomainNameServer(dns.clone()));
-        }
-        if let Some(node) = self.node.filter(|_| wants(OptionCode::Hostname)) {
-            message.options.push(DhcpOption::Hostname(node.spec.name.to_string()));
-        }
-        if wants(OptionCode::BroadcastAddr) {
-            message.options.push(DhcpOption::BroadcastAddr(subnet.broadcast()));
-        }
-    }
-
-    fn tell_boot(&self, message: &mut Response, boot: &BootAnswer) {
-        message.next_server = boot.next_server();
-        let Some(file) = boot.file() else { return };
-        message.file = Some(file.to_owned());
-        // In the option as well as in the field: there are ROMs that read only the one, and only the other.
-        message.options.push(DhcpOption::BootfileName(file.as_bytes().to_vec()));
-        if let Some(class) = boot.vendor_class() {
-            message.options.push(DhcpOption::ClassIdentifier(class.as_bytes().to_vec()));
-        }
-        match boot {
-            BootAnswer::ProgramByTftp { server, .. } => {
-                message.options.push(DhcpOption::VendorExtensions(PXE_LOAD_AS_TOLD.to_vec()));
-                message.options.push(DhcpOption::TFTPServerName(server.to_string().into_bytes()));
-            }
-            BootAnswer::Script { .. } => {
-                message.options.push(raw(OptionCode::from(IPXE_ENCAPSULATED), &IPXE_NO_PROXY));
-            }
-            BootAnswer::ProgramByHttp { .. } | BootAnswer::AddressOnly | BootAnswer::NoProgram(_) => {}
-        }
-        if let Some(id) = &self.request.machine_id {
-            message.options.push(DhcpOption::ClientMachineIdentifier(id.clone()));
-        }
     }
 
     fn client_id(&self) -> Option<DhcpOption> {

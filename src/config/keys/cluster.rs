@@ -136,6 +136,72 @@ pub const ROUTER: Key = key("router", Kind::Ip, Else("none"), "the default route
 pub const DNS: Key = key("dns", Kind::Ips, Else("none"), "name servers told to machines");
 pub const LEASE_S: Key =
     key("lease_s", Kind::Number { min: 60, max: 31_536_000 }, Number(3_600), "how long a lease is valid, in seconds");
+pub const LEASE_MIN_S: Key = key(
+    "lease_min_s",
+    Kind::Number { min: 10, max: 31_536_000 },
+    Else("60"),
+    "the shortest lease that a machine may ask for, in seconds",
+);
+pub const LEASE_MAX_S: Key = key(
+    "lease_max_s",
+    Kind::Number { min: 60, max: 31_536_000 },
+    Else("`lease_s`"),
+    "the longest lease that a machine may ask for, in seconds",
+);
+pub const DOMAIN: Key = key("domain", Kind::Text, Else("none"), "the domain of machines' names");
+pub const NTP: Key = key("ntp", Kind::Ips, Else("none"), "time servers told to machines");
+pub const MTU: Key =
+    key("mtu", Kind::Number { min: 68, max: 65_535 }, Else("none"), "the longest packet on the link, in bytes");
+pub const ROUTES: Key = key(
+    "routes",
+    Kind::Texts,
+    Else("none"),
+    "routes told to machines, as in \"10.0.0.0/8 via 10.77.0.1\"; the one by `router` is added",
+);
+pub const AUTHORITATIVE: Key = key(
+    "authoritative",
+    Kind::Flag,
+    Else("true"),
+    "whether a machine that wants a wrong address is told so; false where another DHCP server gives addresses too",
+);
+/// Who gives the addresses of a network.
+pub const MODES: &[&str] = &["server", "proxy"];
+pub const MODE: Key = key(
+    "mode",
+    Kind::Choice(MODES),
+    super::Fallback::Text("server"),
+    "server: the appliance gives the addresses; proxy: another DHCP server does, and the appliance tells what to boot",
+);
+pub const RELAYS: Key =
+    key("relays", Kind::Ips, Else("none"), "relays that serve it from an address outside of all described networks");
+pub const OPTIONS: Key = key(
+    "options",
+    Kind::Options,
+    Else("none"),
+    "DHCP options by name or number; a nearer table stands before a wider one",
+);
+pub const CLASS: Key = key(
+    "class",
+    Kind::Tables(&CLASS_SECTION),
+    Else("none"),
+    "kinds of clients; a later one stands before an earlier one",
+);
+pub const CLASS_NAME: Key = key("name", Kind::Name, Required, "the class's name");
+pub const CLASS_ARCH: Key =
+    key("arch", Kind::Numbers { min: 0, max: 65_535 }, Else("any"), "architectures, any of these (option 93)");
+pub const VENDOR_CLASS: Key = key("vendor_class", Kind::Text, Else("any"), "how the vendor class begins (option 60)");
+pub const USER_CLASS: Key = key("user_class", Kind::Text, Else("any"), "a user class (option 77)");
+pub const CLASS_MAC: Key =
+    key("mac", Kind::Texts, Else("any"), "how the hardware address begins, as in \"52:54:00\"; any of these");
+pub const RANGE_CLASS: Key = key("class", Kind::Name, Else("any client"), "only clients of this class of the network");
+pub const RANGE_LABELS: Key =
+    key("labels", Kind::Labels, Else("any node"), "only nodes that have all of these labels; for `nodes`");
+pub const RANGE_LEASE_S: Key = key(
+    "lease_s",
+    Kind::Number { min: 60, max: 31_536_000 },
+    Else("the network's"),
+    "how long a lease is valid, in seconds",
+);
 pub const RANGE: Key =
     key("range", Kind::Tables(&RANGE_SECTION), Else("none"), "addresses that are given to machines as they come");
 pub const FROM: Key = key("from", Kind::Ip, Required, "the first address");
@@ -232,7 +298,12 @@ pub const MAC: Key = key(
     Required,
     "hardware addresses of the interfaces that they boot from, one for each node",
 );
-pub const IP: Key = key("ip", Kind::Pattern("\"10.77.0.[11-13]\""), Required, "fixed addresses, one for each node");
+pub const IP: Key = key(
+    "ip",
+    Kind::Pattern("\"10.77.0.[11-13]\""),
+    Else("one of a range of their network that is for nodes, given when they are described and kept"),
+    "fixed addresses, one for each node",
+);
 
 const SAID_WIDER: super::Fallback = Else("what a wider table says");
 pub const NODE_NETWORK: Key =
@@ -283,9 +354,37 @@ static KNOWN_WHILE_SECTION: Section =
 static NETWORK_SECTION: Section = Section {
     title: "[[network]]",
     prefix: "network",
-    keys: &[NETWORK_NAME, SUBNET, ROUTER, DNS, LEASE_S, RANGE, IPV6],
+    keys: &[
+        NETWORK_NAME,
+        SUBNET,
+        MODE,
+        ROUTER,
+        DNS,
+        DOMAIN,
+        NTP,
+        MTU,
+        ROUTES,
+        LEASE_S,
+        LEASE_MIN_S,
+        LEASE_MAX_S,
+        AUTHORITATIVE,
+        RELAYS,
+        OPTIONS,
+        CLASS,
+        RANGE,
+        IPV6,
+    ],
 };
-static RANGE_SECTION: Section = Section { title: "[[network.range]]", prefix: "range", keys: &[FROM, TO, FOR] };
+static CLASS_SECTION: Section = Section {
+    title: "[[network.class]]",
+    prefix: "class",
+    keys: &[CLASS_NAME, CLASS_ARCH, VENDOR_CLASS, USER_CLASS, CLASS_MAC, OPTIONS],
+};
+static RANGE_SECTION: Section = Section {
+    title: "[[network.range]]",
+    prefix: "range",
+    keys: &[FROM, TO, FOR, RANGE_CLASS, RANGE_LABELS, RANGE_LEASE_S, OPTIONS],
+};
 static IPV6_SECTION: Section = Section {
     title: "[network.ipv6]",
     prefix: "ipv6",
@@ -311,12 +410,12 @@ static CAKE_SECTION: Section = Section { title: "[[cake]]", prefix: "cake", keys
 static DEFAULTS_SECTION: Section = Section {
     title: "[defaults]",
     prefix: "defaults",
-    keys: &[NODE_NETWORK, NODE_CAKE, ARCH, PLATFORM, PARENTS, LABELS, VALUES_SET, DEFAULTS_BMC],
+    keys: &[NODE_NETWORK, NODE_CAKE, ARCH, PLATFORM, PARENTS, LABELS, VALUES_SET, OPTIONS, DEFAULTS_BMC],
 };
 static POOL_SECTION: Section = Section {
     title: "[[pool]]",
     prefix: "pool",
-    keys: &[POOL_NAME, NODE_NETWORK, NODE_CAKE, ARCH, PLATFORM, PARENTS, LABELS, VALUES_SET, POOL_BMC],
+    keys: &[POOL_NAME, NODE_NETWORK, NODE_CAKE, ARCH, PLATFORM, PARENTS, LABELS, VALUES_SET, OPTIONS, POOL_BMC],
 };
 static NODE_SECTION: Section = Section {
     title: "[[node]]",
@@ -335,6 +434,7 @@ static NODE_SECTION: Section = Section {
         PARENTS,
         LABELS,
         VALUES_SET,
+        OPTIONS,
         BMC,
         IP6,
         DUID,

@@ -1,15 +1,15 @@
 //! The cluster as it would be after an apply, and whether it can be so.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::super::resolve::{resolve, said_of};
 use super::{ApplyError, Described, Description, Unnamed};
 use crate::model::limits::{IMAGES_PER_CAKE_MAX, NODES_MAX, POOLS_MAX, TARGETS_MAX, VARIABLES_PER_NODE_MAX};
 use crate::model::schema::{Origin, Setting};
 use crate::model::{
-    Duid, Extension, Identity, Mac, Name, NetworkSpec, NodeId, NodeSet, NodeSpec, PoolSpec, Schema, Target, TargetSpec,
-    Template, Value, VarError, VarPath, boot,
+    AddressRange, Duid, Extension, Identity, Mac, Name, NetworkSpec, NodeId, NodeSet, NodeSpec, PoolSpec, RangeUse,
+    Schema, Target, TargetSpec, Template, Value, VarError, VarPath, boot,
 };
 use crate::state::State;
 
@@ -55,7 +55,7 @@ pub(super) fn after<'a>(state: &'a State, description: &'a Description) -> Resul
     let pools = pools.chain(description.pools.iter().map(|spec| (&spec.name, spec))).collect();
     let networks = state.networks.iter().filter(|(name, _)| !gone.networks.contains(name));
     let networks = networks.map(|(name, spec)| (name, &**spec));
-    let networks = networks.chain(description.networks.iter().map(|spec| (&spec.name, spec))).collect();
+    let networks: BTreeMap<_, _> = networks.chain(description.networks.iter().map(|spec| (&spec.name, spec))).collect();
     let cakes = state.cakes.keys().filter(|name| !gone.cakes.contains(*name));
     let cakes = cakes.chain(description.cakes.iter().map(|spec| &spec.name)).collect();
     let targets = state.targets.iter().filter(|(name, _)| !gone.targets.contains(*name));
@@ -66,7 +66,8 @@ pub(super) fn after<'a>(state: &'a State, description: &'a Description) -> Resul
         (None, Unnamed::Removed) => &NOTHING,
         (None, Unnamed::Kept) => state.defaults.as_ref(),
     };
-    let (resolved, kept) = nodes(state, description, &gone, &pools, defaults)?;
+    let (mut resolved, kept) = nodes(state, description, &gone, &pools, defaults)?;
+    give_addresses(state, &networks, &kept, &mut resolved)?;
     let before = &state.schema;
     let after = After { gone, before, extensions, schema, networks, cakes, targets, pools, defaults, resolved, kept };
     after.check(state, description)?;
@@ -181,6 +182,41 @@ fn nodes<'a>(
         resolved.push((id, resolve(said, pool_of(&said.pool), defaults)?));
     }
     Ok((resolved, kept))
+}
+
+/// Nodes that are described without an address keep theirs, or get one of a range of their network that is for nodes.
+fn give_addresses(
+    state: &State,
+    networks: &BTreeMap<&Name, &NetworkSpec>,
+    kept: &[&NodeSpec],
+    resolved: &mut [(NodeId, NodeSpec)],
+) -> Result<(), ApplyError> {
+    let mut taken: BTreeSet<Ipv4Addr> =
+        kept.iter().copied().chain(resolved.iter().map(|(_, spec)| spec)).map(|spec| spec.ip).collect();
+    // Where the search of each range goes on: what was taken once in an apply stays taken.
+    let mut searched: BTreeMap<Ipv4Addr, u32> = BTreeMap::new();
+    for (id, spec) in resolved.iter_mut().filter(|(_, spec)| spec.ip.is_unspecified()) {
+        // A network that is not there is told of when the node is checked.
+        let Some(network) = networks.get(&spec.network) else { continue };
+        let had = state.node(*id).map(|node| node.spec.ip);
+        let mut found = had.filter(|ip| network.subnet.is_host(*ip) && !taken.contains(ip));
+        let fits =
+            |range: &&AddressRange| range.labels.iter().all(|(label, value)| spec.labels.get(label) == Some(value));
+        for range in network.ranges_for(RangeUse::Nodes).filter(fits) {
+            let next = searched.entry(range.from).or_insert_with(|| u32::from(range.from));
+            while found.is_none() && *next <= u32::from(range.to) {
+                let ip = Ipv4Addr::from(*next);
+                *next = next.saturating_add(1);
+                found = Some(ip).filter(|ip| {
+                    !taken.contains(ip) && network.router != Some(*ip) && state.leases.of_ip(*ip).is_none()
+                });
+            }
+        }
+        let (node, network) = (spec.name.clone(), network.name.clone());
+        spec.ip = found.ok_or(ApplyError::NoAddress { node, network })?;
+        taken.insert(spec.ip);
+    }
+    Ok(())
 }
 
 impl After<'_> {

@@ -88,6 +88,16 @@ pub enum ApplyError {
         /// Its addresses.
         subnet: String,
     },
+    /// No address is said, and none is left.
+    #[error(
+        "node {node}: it says no ip, and network {network} has no address left for it; say one, or give the network a range for nodes"
+    )]
+    NoAddress {
+        /// The node.
+        node: Name,
+        /// The network.
+        network: Name,
+    },
     /// A value that its variable cannot have.
     #[error("{of}: {source}")]
     Variable {

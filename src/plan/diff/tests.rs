@@ -8,7 +8,8 @@ use super::*;
 use crate::fact::{AgentEvent, AgentFact, Fact, OperatorFact, Stamped};
 use crate::model::schema::{Origin, Setting};
 use crate::model::{
-    BmcDriver, BmcTemplate, Digest, FactSeq, ImagePin, Mac, Sealed, UnixMs, Value, VarType, VariableSpec,
+    AddressRange, BmcDriver, BmcTemplate, Digest, FactSeq, ImagePin, Mac, RangeUse, Sealed, UnixMs, Value, VarType,
+    VariableSpec,
 };
 use crate::state::DesiredSource;
 
@@ -25,7 +26,7 @@ fn node(number: u8, cake: &str) -> (NodeId, NodeDescription) {
         matching: Default::default(),
         name: name(&format!("n{number}")),
         mac: Mac([2, 0, 0, 0, 0, number]),
-        ip: Ipv4Addr::new(10, 0, 0, number),
+        ip: Some(Ipv4Addr::new(10, 0, 0, number)),
         bmc: None,
         pool: None,
         own: Template { network: Some(name("boot")), cake: Some(name(cake)), ..Template::default() },
@@ -121,7 +122,7 @@ fn applying_the_same_description_again_changes_nothing() {
 fn a_change_names_its_fields_and_the_nodes_that_it_disturbs() {
     let state = applied(&description());
     let mut changed = description();
-    changed.nodes[1].1.ip = Ipv4Addr::new(10, 0, 0, 99);
+    changed.nodes[1].1.ip = Some(Ipv4Addr::new(10, 0, 0, 99));
     changed.cakes[0].images[0].digest = Digest::of(b"2");
     let (changes, events) = diff(&state, &changed).unwrap();
     assert_eq!(events.len(), 2);
@@ -144,7 +145,7 @@ fn a_description_that_contradicts_itself_is_refused_whole() {
     assert!(matches!(refused(|d| d.nodes[1].1.ip = d.nodes[0].1.ip), Shared { what: "address", .. }));
     assert!(matches!(refused(|d| d.nodes[1].1.name = name("n1")), ApplyError::Twice { .. }));
     assert!(matches!(refused(|d| d.pools.push(d.pools[0].clone())), ApplyError::Twice { .. }));
-    assert!(matches!(refused(|d| d.nodes[1].1.ip = Ipv4Addr::new(10, 9, 9, 9)), ApplyError::NotInNetwork { .. }));
+    assert!(matches!(refused(|d| d.nodes[1].1.ip = Some(Ipv4Addr::new(10, 9, 9, 9))), ApplyError::NotInNetwork { .. }));
     let cake = |d: &mut Description| d.nodes[1].1.own.cake = Some(name("none"));
     assert!(matches!(refused(cake), Missing { what: Described::Cake, .. }));
     assert!(matches!(refused(|d| d.networks.clear()), Missing { what: Described::Network, .. }));
@@ -306,8 +307,8 @@ fn a_running_node_is_told_to_take_its_new_address_at_its_next_boot() {
     let peer = std::net::SocketAddr::from(([10, 0, 0, 1], 4000));
     feed(&mut state, Fact::Agent(AgentFact { node: Some(id(1)), peer, event }));
     let mut moved = description();
-    moved.nodes[0].1.ip = Ipv4Addr::new(10, 0, 0, 50);
-    moved.nodes[1].1.ip = Ipv4Addr::new(10, 0, 0, 51);
+    moved.nodes[0].1.ip = Some(Ipv4Addr::new(10, 0, 0, 50));
+    moved.nodes[1].1.ip = Some(Ipv4Addr::new(10, 0, 0, 51));
     let (changes, _) = diff(&state, &moved).unwrap();
     assert_eq!(changes.iter().map(|change| change.notes.clone()).collect::<Vec<_>>(), [vec![Note::AtNextBoot], vec![]]);
 }
@@ -331,7 +332,7 @@ fn nodes_may_take_over_each_others_addresses_in_one_apply() {
     apply(&mut state, &swapped);
     for (_, said) in &swapped.nodes {
         assert_eq!(state.node_with_mac(said.mac).unwrap().spec.name, said.name);
-        assert_eq!(state.node_with_ip(said.ip).unwrap().spec.name, said.name);
+        assert_eq!(state.node_with_ip(said.ip.unwrap()).unwrap().spec.name, said.name);
     }
 }
 
@@ -350,9 +351,30 @@ fn a_new_node_may_take_over_the_address_of_one_that_is_removed() {
 fn a_node_that_is_described_with_another_address_keeps_its_id_and_frees_the_old_one() {
     let mut state = applied(&description());
     let (_, said) = node(1, "hello");
-    let nodes = vec![(id(77), NodeDescription { ip: Ipv4Addr::new(10, 0, 0, 50), ..said })];
+    let nodes = vec![(id(77), NodeDescription { ip: Some(Ipv4Addr::new(10, 0, 0, 50)), ..said })];
     apply(&mut state, &Description { nodes, ..description() });
     assert_eq!(state.node_named(&name("n1")).unwrap().id, id(1));
     assert!(state.node_with_ip(Ipv4Addr::new(10, 0, 0, 1)).is_none());
     assert!(state.node_with_ip(Ipv4Addr::new(10, 0, 0, 50)).is_some());
+}
+
+#[test]
+fn nodes_without_an_address_get_one_of_a_range_for_nodes_and_keep_it() {
+    let mut description = description();
+    let (from, to) = (Ipv4Addr::new(10, 0, 0, 2), Ipv4Addr::new(10, 0, 0, 3));
+    let range = AddressRange { serves: RangeUse::Nodes, ..AddressRange::new(from, to) };
+    description.networks[0].ranges = vec![range];
+    for (_, node) in &mut description.nodes {
+        node.ip = None;
+    }
+    let mut state = State::default();
+    apply(&mut state, &description);
+    let ips = |state: &State| -> Vec<Ipv4Addr> { state.by_ip.keys().copied().collect() };
+    assert_eq!(ips(&state), [from, to]);
+    let again = diff(&state, &description).unwrap().0;
+    assert!(again.is_empty(), "{again:?}");
+    description.networks[0].ranges[0].to = from;
+    let mut fresh = State::default();
+    let error = diff(&mut fresh, &description).unwrap_err();
+    assert!(matches!(error, ApplyError::NoAddress { .. }), "{error}");
 }

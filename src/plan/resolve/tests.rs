@@ -14,7 +14,7 @@ fn node(own: Template) -> NodeDescription {
         matching: Default::default(),
         name: name("n1"),
         mac: Mac([2; 6]),
-        ip: Ipv4Addr::new(10, 0, 0, 1),
+        ip: Some(Ipv4Addr::new(10, 0, 0, 1)),
         bmc: None,
         pool: Some(name("gpu")),
         own,

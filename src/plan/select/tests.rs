@@ -45,7 +45,7 @@ fn node(labels: &[(String, String)], slots: Option<i64>, seen: &[(&str, Value)])
     let said = NodeDescription {
         name,
         mac,
-        ip,
+        ip: Some(ip),
         matching: Default::default(),
         bmc: None,
         pool: Some("gpu".parse().unwrap()),

@@ -6,7 +6,9 @@
 //! options in the order in which they were given. What the client has no room for is left out from the end; the relay's
 //! information is always there, and last (RFC 3046 §2.2). Never shorter than [`RESPONSE_MIN_BYTES`].
 //!
-//! Deliberately absent: option overload. What does not fit is what a boot can do without.
+//! Options that do not fit behind the header go into its `file` and `sname` fields, as far as those are free (RFC 2132 §9.3).
+//!
+//! Deliberately absent: options in pieces across fields.
 
 use dhcproto::v4::{DhcpOption, Encodable, Flags, HType, Message, MessageType, Opcode, OptionCode, UnknownOption};
 use std::net::Ipv4Addr;
@@ -21,6 +23,18 @@ pub const RESPONSE_MIN_BYTES: usize = 300;
 const IP_AND_UDP_BYTES: usize = 28;
 /// The `file` field, in bytes, less the NUL that some ROMs need to be there.
 const FILE_MAX_BYTES: usize = 127;
+/// What options may take of the `file` field, in bytes: all but their end.
+const FILE_BYTES: usize = 127;
+/// What options may take of the `sname` field, in bytes: all but their end.
+const SNAME_BYTES: usize = 63;
+/// Where `sname` begins.
+const SNAME_AT: usize = 44;
+/// Where `file` begins.
+const FILE_AT: usize = 108;
+/// Option 52, in bytes.
+const OVERLOAD_BYTES: usize = 3;
+/// Ends a field of options.
+const END: u8 = 255;
 
 /// What a server says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,9 +127,9 @@ pub fn encode(response: &Response) -> Result<Vec<u8>, EncodeError> {
     let mut bytes = header(response).to_vec().map_err(failed)?;
     let mut last = Vec::new();
     if let Some(information) = &response.relay_information {
-        last = raw(OptionCode::RelayAgentInformation, information).to_vec().map_err(failed)?;
+        last = pieces(u8::from(OptionCode::RelayAgentInformation), information);
     }
-    last.extend(DhcpOption::End.to_vec().map_err(failed)?);
+    last.push(END);
     let most = usize::from(response.message_max_bytes.max(MESSAGE_MAX_DEFAULT_BYTES)) - IP_AND_UDP_BYTES;
     let kind = match response.kind {
         ResponseKind::Offer => MessageType::Offer,
@@ -123,15 +137,78 @@ pub fn encode(response: &Response) -> Result<Vec<u8>, EncodeError> {
         ResponseKind::Nak => MessageType::Nak,
     };
     let first = [DhcpOption::MessageType(kind), DhcpOption::ServerIdentifier(response.server_id)];
+    let mut written = Vec::with_capacity(response.options.len().saturating_add(2));
     for option in first.iter().chain(&response.options) {
-        let option = option.to_vec().map_err(failed)?;
-        if bytes.len().saturating_add(option.len()).saturating_add(last.len()) <= most {
-            bytes.extend(option);
+        written.push(match option {
+            DhcpOption::Unknown(unknown) => pieces(u8::from(unknown.code()), unknown.data()),
+            known => known.to_vec().map_err(failed)?,
+        });
+    }
+    let room = most.saturating_sub(bytes.len()).saturating_sub(last.len());
+    let whole: usize = written.iter().map(Vec::len).sum();
+    // What the header has no use for is left to options, when there are too many for the space behind it.
+    let file = if response.file.is_none() { FILE_BYTES } else { 0 };
+    let mut areas = [Area::new(room), Area::new(0), Area::new(0)];
+    if whole > room {
+        areas = [Area::new(room.saturating_sub(OVERLOAD_BYTES)), Area::new(file), Area::new(SNAME_BYTES)];
+    }
+    for option in written {
+        if let Some(area) = areas.iter_mut().find(|area| area.has_room_for(&option)) {
+            area.bytes.extend(option);
         }
+    }
+    let [behind, in_file, in_sname] = areas;
+    bytes.extend(behind.bytes);
+    let overload = u8::from(!in_file.bytes.is_empty()) | u8::from(!in_sname.bytes.is_empty()) << 1;
+    if overload != 0 {
+        bytes.extend([u8::from(OptionCode::OptionOverload), 1, overload]);
+        in_file.put(&mut bytes, FILE_AT);
+        in_sname.put(&mut bytes, SNAME_AT);
     }
     bytes.extend_from_slice(&last);
     bytes.resize(bytes.len().max(RESPONSE_MIN_BYTES), 0);
     Ok(bytes)
+}
+
+/// A place for options, and what is in it.
+struct Area {
+    room: usize,
+    bytes: Vec<u8>,
+}
+
+impl Area {
+    fn new(room: usize) -> Self {
+        Area { room, bytes: Vec::new() }
+    }
+
+    fn has_room_for(&self, option: &[u8]) -> bool {
+        self.bytes.len().saturating_add(option.len()) <= self.room
+    }
+
+    /// Puts the options into a field of the header, with their end.
+    fn put(self, message: &mut [u8], at: usize) {
+        if self.bytes.is_empty() {
+            return;
+        }
+        let options = self.bytes.into_iter().chain([END]);
+        for (place, byte) in message.iter_mut().skip(at).zip(options) {
+            *place = byte;
+        }
+    }
+}
+
+/// An option in as many pieces as it needs (RFC 3396 §5).
+fn pieces(code: u8, data: &[u8]) -> Vec<u8> {
+    if data.is_empty() {
+        return vec![code, 0];
+    }
+    let mut bytes = Vec::with_capacity(data.len().saturating_add(2));
+    for piece in data.chunks(usize::from(u8::MAX)) {
+        bytes.push(code);
+        bytes.push(u8::try_from(piece.len()).unwrap_or(u8::MAX));
+        bytes.extend_from_slice(piece);
+    }
+    bytes
 }
 
 /// An option of bytes that this server does not read.

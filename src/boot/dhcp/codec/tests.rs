@@ -1,6 +1,8 @@
 //! Every way in which a message can be whole, broken or in pieces; and that what is written reads back.
 
 use super::*;
+use std::collections::BTreeMap;
+
 use dhcproto::v4::{Decodable, Decoder, DhcpOption, Message};
 use proptest::prelude::*;
 
@@ -150,6 +152,7 @@ fn a_response_is_as_long_as_a_bootp_message_and_begins_with_its_type_and_server(
 fn what_the_client_has_no_room_for_is_left_out_from_the_end_but_never_the_relays_information() {
     let mut long = response();
     let text = |byte: u8, length| raw(OptionCode::Unknown(224), &vec![byte; length]);
+    long.file = Some("undionly.kpxe".to_owned());
     long.options = vec![text(1, 200), text(2, 90), text(3, 20)];
     long.relay_information = Some(vec![9; 40]);
     let bytes = encode(&long).expect("encoded");
@@ -168,6 +171,35 @@ fn a_file_too_long_for_its_field_is_left_to_the_option() {
     assert_eq!(encode(&long).expect("encoded")[108], 0);
     long.file = Some("x".repeat(127));
     assert_eq!(&encode(&long).expect("encoded")[234..236], &[b'x', 0]);
+}
+
+#[test]
+fn options_that_do_not_fit_go_into_the_free_fields_of_the_header_and_a_boot_file_is_left_alone() {
+    let long = |code: u8, length: usize| raw(OptionCode::from(code), &vec![code; length]);
+    let mut response = response();
+    response.file = None;
+    response.options = vec![long(224, 250), long(225, 40), long(226, 100), long(227, 50), long(228, 60)];
+    let read = |response: &Response| -> BTreeMap<u8, usize> {
+        let bytes = encode(response).expect("encoded");
+        assert!(bytes.len() <= 548, "{}", bytes.len());
+        let mut request = bytes.clone();
+        request[0] = 1;
+        let mut options = Options::gather(&request);
+        (224..=228).filter_map(|code| Some((code, options.bytes(OptionCode::from(code), 1)?.len()))).collect()
+    };
+    assert_eq!(read(&response), BTreeMap::from([(224, 250), (225, 40), (226, 100), (227, 50)]));
+    response.file = Some("undionly.kpxe".to_owned());
+    assert_eq!(read(&response), BTreeMap::from([(224, 250), (225, 40), (227, 50)]));
+}
+
+#[test]
+fn an_option_longer_than_255_bytes_is_sent_in_pieces() {
+    let mut response = response();
+    response.message_max_bytes = 1500;
+    response.options = vec![raw(OptionCode::from(224), &vec![7; 600])];
+    let bytes = encode(&response).expect("encoded");
+    let at = |code: u8, length: u8| bytes.windows(2).filter(|pair| *pair == [code, length]).count();
+    assert_eq!((at(224, 255), at(224, 90)), (2, 1));
 }
 
 fn options() -> impl Strategy<Value = Vec<u8>> {

@@ -42,7 +42,7 @@ fn server_id(state: &State, network: &NetworkSpec, request: &Request, link: &Lin
     let inside = link.addresses.iter().copied().find(|address| network.subnet.contains(*address));
     let Some(relay) = request.relay else { return inside };
     let from_here = request.link_address().is_some_and(|address| network.subnet.contains(address));
-    let known = || state.networks.values().any(|other| other.subnet.is_host(relay));
+    let known = || network.relays.contains(&relay) || state.networks.values().any(|other| other.subnet.is_host(relay));
     if !from_here || !(network.subnet.is_host(relay) || known()) {
         return None;
     }

@@ -3,11 +3,13 @@
 //! Purpose: [`address_of`]. A machine that asks for an address that is free gets it also when nothing is known of it here: it had
 //! it from an appliance whose journal is gone, or its lease ended while it was off.
 
+use std::net::Ipv4Addr;
+
 use super::{Client, Own};
 use crate::boot::dhcp::codec::RequestKind;
 use crate::boot::dhcp::ledger::{Ledger, Need};
 use crate::fact::DhcpRefusal;
-use crate::model::{AddressRange, RangeUse, UnixMs};
+use crate::model::{AddressRange, Name, RangeUse, UnixMs};
 use crate::state::State;
 
 /// The address of a machine that is no node, given now where it has none and looks for one.
@@ -17,7 +19,10 @@ pub(super) fn address_of(client: &Client<'_>, state: &State, ledger: &mut Ledger
     if state.refused.contains_key(&request.mac) {
         return Own::Unheard;
     }
-    let ranges: Vec<&AddressRange> = client.network.ranges_for(RangeUse::Discovery).collect();
+    let asking = client.asking(Ipv4Addr::UNSPECIFIED);
+    let is_of = |class: &Name| client.network.class(class).is_some_and(|class| class.matches(&asking.signs));
+    let ranges = client.network.ranges_for(RangeUse::Discovery);
+    let ranges: Vec<&AddressRange> = ranges.filter(|range| range.class.as_ref().is_none_or(is_of)).collect();
     let asked = request.requested_ip.or(request.client_ip);
     let need = Need {
         state,
