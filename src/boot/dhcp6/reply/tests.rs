@@ -302,7 +302,7 @@ fn firmware_is_told_a_url_and_http_firmware_the_class_that_makes_it_a_boot_offer
     assert_eq!(url(&pxe).as_deref(), Some("tftp://[fd00:77::1]/snponly.efi"));
     let ipxe = boot("PXEClient", b"iPXE", 7);
     assert_eq!(url(&ipxe).as_deref(), Some("http://[fd00:77::1]:8080/boot/52-54-00-ab-cd-ef/script.ipxe"));
-    let unserved = boot("PXEClient:Arch:00011", b"", 11);
+    let unserved = boot("PXEClient:Arch:00006", b"", 6);
     assert_eq!(event(&unserved), &Dhcp6Event::Ignored { reason: Dhcp6Refusal::NoLoader });
 }
 
