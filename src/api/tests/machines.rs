@@ -185,7 +185,7 @@ async fn who_is_refused_is_remembered_until_it_is_taken_back() {
     let (status, _) = api.enroll(1, json!({"name": "n7"})).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(api.post(&path, &json!({"take_back": true})).await.0, StatusCode::OK);
-    assert_eq!(api.post(&path, &json!({"take_back": true})).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(api.post(&path, &json!({"take_back": true})).await.0, StatusCode::UNPROCESSABLE_ENTITY);
     api.waits(1, "CZ-1").await;
     assert_eq!(api.machines("unknown").await.len(), 1);
     let (status, node) = api.post("/api/v1/machines/02:00:00:00:00:01/refuse", &json!({})).await;
