@@ -195,7 +195,7 @@ fn wrong(program: &Program, bytes: &[u8]) -> Option<String> {
     }
     // PE32+: the fifth data directory is the attribute certificate table (PE format, section "Optional header").
     let signature = u32_at(header.saturating_add(24 + 112 + 4 * 8 + 4));
-    (program.signed != "no" && !signature.is_some_and(|length| length > 0)).then(|| "it is not signed".to_owned())
+    (program.signed != "no" && signature.is_none_or(|length| length == 0)).then(|| "it is not signed".to_owned())
 }
 
 #[cfg(test)]
