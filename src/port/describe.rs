@@ -13,8 +13,8 @@ use super::document::NodeDocument;
 use crate::model::given::UNCHANGED_SECRET;
 use crate::model::schema::Setting;
 use crate::model::{
-    BmcDriver, DhcpOptions, Extension, Given, Mac, Name, NetworkSpec, NodeId, NodeMatch, PoolSpec, Revision, Symbol, TargetSpec,
-    Template, UnixMs, VarPath, VarType,
+    BmcDriver, DhcpOptions, Extension, Given, Mac, Name, NetworkSpec, NodeId, NodeMatch, PoolSpec, Revision, Symbol,
+    TargetSpec, Template, UnixMs, VarPath, VarType,
 };
 use crate::plan::Unnamed;
 use crate::plan::resolve::{NodeDescription, SaidBy, said_by, said_of};

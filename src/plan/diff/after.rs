@@ -8,8 +8,8 @@ use super::{ApplyError, Described, Description, Unnamed};
 use crate::model::limits::{IMAGES_PER_CAKE_MAX, NODES_MAX, POOLS_MAX, TARGETS_MAX, VARIABLES_PER_NODE_MAX};
 use crate::model::schema::{Origin, Setting};
 use crate::model::{
-    AddressRange, Extension, Identity, Mac, Name, NetworkSpec, NodeId, NodeSet, NodeSpec, PoolSpec, RangeUse, Schema, Target, TargetSpec,
-    Template, Value, VarError, VarPath, boot,
+    AddressRange, Extension, Identity, Mac, Name, NetworkSpec, NodeId, NodeSet, NodeSpec, PoolSpec, RangeUse, Schema,
+    Target, TargetSpec, Template, Value, VarError, VarPath, boot,
 };
 use crate::state::State;
 
