@@ -13,7 +13,7 @@ use super::field::{Field, Table};
 use super::ipv6;
 use super::keys::Kind;
 use super::keys::cluster as keys;
-use crate::model::{AddressRange, Authority, ClassSpec, DhcpOptions, NetworkMode, NetworkSpec, OptionValue, RangeUse};
+use crate::model::{AddressRange, Authority, ClassSpec, DhcpOptions, NetworkSpec, OptionValue, RangeUse};
 
 pub(super) fn network(table: &Table, described: &mut Described) -> Result<NetworkSpec, ConfigError> {
     let name_field = table.need(&keys::NETWORK_NAME)?;
@@ -31,7 +31,6 @@ pub(super) fn network(table: &Table, described: &mut Described) -> Result<Networ
         None | Some(true) => Authority::Full,
         Some(false) => Authority::Shared,
     };
-    let mode = table.get(&keys::MODE).map(|field| choice(&field, &[NetworkMode::Server, NetworkMode::Proxy]));
     let spec = NetworkSpec {
         router: table.get(&keys::ROUTER).map(|field| address(&field)).transpose()?,
         dns: addresses(&keys::DNS)?,
@@ -43,7 +42,6 @@ pub(super) fn network(table: &Table, described: &mut Described) -> Result<Networ
         mtu: table.get(&keys::MTU).map(|field| field.number()).transpose()?.and_then(|mtu| u16::try_from(mtu).ok()),
         routes: routes.iter().map(Field::parse).collect::<Result<_, _>>()?,
         authority,
-        mode: mode.transpose()?.unwrap_or_default(),
         relays: addresses(&keys::RELAYS)?,
         options: options(table)?,
         classes: table.sections(&keys::CLASS)?.iter().map(class).collect::<Result<_, _>>()?,

@@ -46,7 +46,7 @@ pub use mac::Mac;
 pub use machine::{Neighbour, RelayPort, SwitchPort};
 pub use moment::{Moment, MomentError, Place};
 pub use mutation::{Guard, Mutation};
-pub use network::{AddressRange, Authority, NetworkError, NetworkMode, NetworkSpec, RangeUse};
+pub use network::{AddressRange, Authority, NetworkError, NetworkSpec, RangeUse};
 pub use nodeset::NodeSet;
 pub use prefix::Prefix;
 pub use schema::{Extension, Schema, VarError, VarType, VariableSpec};

@@ -52,9 +52,6 @@ pub struct NetworkSpec {
     /// Whether a client is told that its address is wrong.
     #[serde(default, skip_serializing_if = "Authority::is_full")]
     pub authority: Authority,
-    /// Who gives the addresses.
-    #[serde(default, skip_serializing_if = "NetworkMode::is_server")]
-    pub mode: NetworkMode,
     /// Relays whose own address is not in the network.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub relays: Vec<Ipv4Addr>,
@@ -92,7 +89,6 @@ impl NetworkSpec {
             mtu: None,
             routes: Vec::new(),
             authority: Authority::default(),
-            mode: NetworkMode::default(),
             relays: Vec::new(),
             options: DhcpOptions::default(),
             classes: Vec::new(),
@@ -206,35 +202,6 @@ impl Authority {
     #[must_use]
     pub fn is_full(&self) -> bool {
         *self == Authority::Full
-    }
-}
-
-/// Who gives the addresses of a network.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum NetworkMode {
-    /// The appliance does.
-    #[default]
-    Server,
-    /// Another DHCP server does; the appliance tells machines beside it what to boot (ProxyDHCP, PXE 2.1).
-    Proxy,
-}
-
-impl NetworkMode {
-    /// Whether the appliance does.
-    #[must_use]
-    pub fn is_server(&self) -> bool {
-        *self == NetworkMode::Server
-    }
-}
-
-impl fmt::Display for NetworkMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            NetworkMode::Server => "server",
-            NetworkMode::Proxy => "proxy",
-        })
     }
 }
 

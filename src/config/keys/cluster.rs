@@ -164,14 +164,6 @@ pub const AUTHORITATIVE: Key = key(
     Else("true"),
     "whether a machine that wants a wrong address is told so; false where another DHCP server gives addresses too",
 );
-/// Who gives the addresses of a network.
-pub const MODES: &[&str] = &["server", "proxy"];
-pub const MODE: Key = key(
-    "mode",
-    Kind::Choice(MODES),
-    super::Fallback::Text("server"),
-    "server: the appliance gives the addresses; proxy: another DHCP server does, and the appliance tells what to boot",
-);
 pub const RELAYS: Key =
     key("relays", Kind::Ips, Else("none"), "relays that serve it from an address outside of all described networks");
 pub const OPTIONS: Key = key(
@@ -357,7 +349,6 @@ static NETWORK_SECTION: Section = Section {
     keys: &[
         NETWORK_NAME,
         SUBNET,
-        MODE,
         ROUTER,
         DNS,
         DOMAIN,

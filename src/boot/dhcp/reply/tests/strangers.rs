@@ -157,3 +157,62 @@ fn a_node_is_known_by_its_switch_port_its_uuid_or_its_client_identifier_whatever
         assert!(site.state.leases.is_empty() && site.state.unknown.is_empty());
     }
 }
+
+fn with_network(change: impl FnOnce(&mut NetworkSpec)) -> Site {
+    let mut site = Site::new();
+    let mut network = site.state.networks.values().next().expect("a network").as_ref().clone();
+    change(&mut network);
+    site.operator(OperatorEvent::NetworkDescribed { spec: network });
+    site
+}
+
+#[test]
+fn where_the_appliance_is_not_the_only_server_a_wrong_address_is_no_reason_to_speak() {
+    let mut site = with_network(|network| network.authority = crate::model::Authority::Shared);
+    let rebooting = site.asked(&from(STRANGER, 3, &address(50, OTHER)));
+    assert_eq!(rebooting.answer, None);
+    let node = site.asked(&request(3, &address(50, OTHER)));
+    assert_eq!(node.answer, None);
+    let chosen = site.asked(&request(3, &[address(54, SERVER), address(50, OTHER)].concat()));
+    assert_eq!(answered(&chosen).0.kind, ResponseKind::Nak);
+}
+
+#[test]
+fn a_relay_from_elsewhere_is_answered_when_it_is_listed_and_names_the_link_and_the_server_as_it_wants() {
+    let relay = Ipv4Addr::new(172, 16, 0, 1);
+    let as_seen = Ipv4Addr::new(172, 16, 0, 9);
+    let parts = [&[5, 4, 10, 77, 0, 0][..], &[11, 4], &as_seen.octets()].concat();
+    let options = [&[82, u8::try_from(parts.len()).expect("short")][..], &parts].concat();
+    let mut discover = from(STRANGER, 1, &options);
+    discover.relay = Some(relay);
+    assert_eq!(Site::new().asked(&discover).answer, None, "it is not listed");
+    let mut site = with_network(|network| network.relays = vec![relay]);
+    let offered = site.asked(&discover);
+    let (message, destination) = answered(&offered);
+    assert_eq!(destination, Destination::Relay { ip: relay });
+    assert_eq!((message.server_id, message.your_ip), (as_seen, Some(FIRST)));
+    assert_eq!(message.relay_information.as_deref(), Some(&parts[..]));
+    let mut wants = from(STRANGER, 3, &[&options[..], &address(54, as_seen), &address(50, FIRST)].concat());
+    wants.relay = Some(relay);
+    assert_eq!(answered(&site.asked(&wants)).0.kind, ResponseKind::Ack);
+}
+
+#[test]
+fn what_is_set_for_a_class_a_range_or_a_node_is_told_and_stands_before_what_is_told_for_a_boot() {
+    let set = |name: &str, value: &str| {
+        let mut options = crate::model::DhcpOptions::default();
+        options.set(name, crate::model::OptionValue::Text(value.into())).expect("it fits");
+        options
+    };
+    let mut site = with_network(|network| {
+        network.ranges[0].options = set("root-path", "/of-the-range");
+        network.ranges[0].lease_s = Some(600);
+        network.options = set("boot-file-name", "other.kpxe");
+    });
+    let offered = site.asked(&from(STRANGER, 1, BIOS));
+    let (message, _) = answered(&offered);
+    assert!(has(message, &DhcpOption::RootPath("/of-the-range".to_owned())));
+    assert!(has(message, &DhcpOption::AddressLeaseTime(600)));
+    assert_eq!(message.file.as_deref(), Some("other.kpxe"));
+    assert!(!has(message, &DhcpOption::BootfileName(b"undionly.kpxe".to_vec())));
+}
