@@ -129,8 +129,8 @@ impl Kind {
 
     /// An example of it, as it is written in a file.
     #[must_use]
-    pub fn example(self) -> &'static str {
-        match self {
+    pub fn example(self) -> String {
+        let plain = match self {
             Kind::Text | Kind::TextOrTexts => "\"…\"",
             Kind::Path => "\"/a/path\"",
             Kind::Name => "\"a-name\"",
@@ -143,7 +143,7 @@ impl Kind {
             Kind::Ips => "[\"10.77.0.1\"]",
             Kind::Prefix => "\"10.77.0.0/24\"",
             Kind::Number { .. } => "10",
-            Kind::Choice(_) => "\"ipmi\"",
+            Kind::Choice(words) => return format!("\"{}\"", words.first().copied().unwrap_or_default()),
             Kind::Flag => "true",
             Kind::Labels => "{ rack = \"r1\" }",
             Kind::Free => "{ every_s = 60 }",
@@ -152,7 +152,8 @@ impl Kind {
             Kind::Any => "\"…\"",
             Kind::Integer => "10",
             Kind::Table(_) | Kind::Tables(_) => "{ … }",
-        }
+        };
+        plain.to_owned()
     }
 }
 

@@ -19,6 +19,7 @@ mod module;
 mod node;
 mod observe;
 mod operator;
+mod removed;
 mod suppose;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ pub use node::{
     AgentLink, Aim, Attempt, Desired, DesiredSource, InFlight, Lease, Mark, Marked, MetadataGrant, Node, Observed,
     Request, RetryState, StateSource,
 };
+pub use removed::Removed;
 
 use crate::fact::{ApplianceFact, DhcpEvent, DhcpFact, Fact, Stamped, Told};
 use crate::model::{
@@ -87,6 +89,9 @@ pub struct State {
     /// Addresses of machines that are no node.
     #[serde(default)]
     pub leases: Leases,
+    /// Nodes that were removed.
+    #[serde(default)]
+    pub removed: Removed,
     /// Machines that asked for an address and are no node.
     pub unknown: OrdMap<Mac, UnknownMachine>,
     /// Machines that an operator refused.
@@ -184,6 +189,12 @@ impl State {
     #[must_use]
     pub fn node_with_ip(&self, ip: Ipv4Addr) -> Option<&Arc<Node>> {
         self.nodes.get(self.by_ip.get(&ip)?)
+    }
+
+    /// The name of a node, also of one that was removed.
+    #[must_use]
+    pub fn name_of(&self, id: NodeId) -> Option<&Name> {
+        self.node(id).map(|node| &node.spec.name).or_else(|| self.removed.name(id))
     }
 
     /// The token with this name.
