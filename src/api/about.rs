@@ -38,12 +38,15 @@ const ARCH: Parameter = parameter("arch", "As a client of this architecture is t
 const VENDOR_CLASS: Parameter = parameter("vendor_class", "As a client of this vendor class is told.");
 const USER_CLASS: Parameter =
     parameter("user_class", "As a client of this user class is told; it may be given several times.");
-const KIND: Parameter = parameter("kind", "Only facts of this kind; see /api/v1/kinds.");
+const KIND: Parameter = parameter("kind", "Only facts of these kinds, joined by commas; see /api/v1/kinds.");
 const AT: Parameter = parameter("at", "As it was then: a time in UTC, how long ago (-10m), or a fact (seq:123).");
 const STANDING: Parameter = parameter("standing", "Only machines that are this: unknown, node or refused.");
 const ONLY: Parameter = parameter("only", "One part of the answer alone: items or together.");
 const DIFF: &[Parameter] = &[
     NODES,
+    POOL,
+    LABELS,
+    WHERE,
     parameter("from", "Since then: a time in UTC, how long ago (-10m), or a fact (seq:123)."),
     parameter("to", "Until then; now when it is not given."),
 ];
@@ -73,7 +76,7 @@ const STREAM: &[Parameter] = &[
     POOL,
     LABELS,
     WHERE,
-    parameter("kind", "Only facts of these kinds, joined by commas; see /api/v1/kinds."),
+    KIND,
     parameter("after", "The id of the last event that was taken; the header Last-Event-ID stands before it."),
     parameter("heartbeat_s", "Seconds of silence after which there is a heartbeat, 1 to 300; 15 when it is not given."),
 ];

@@ -1,5 +1,6 @@
 //! Requests that change something about nodes: goals, power, release. Answered when they are durable.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -47,7 +48,7 @@ pub(super) async fn submit(api: &Api, caller: &Caller, events: Vec<OperatorEvent
         let state = api.context.state.now();
         let named = |event: &OperatorEvent| state.node(event.node()?).map(|node| node.spec.name.clone());
         let Some(names) = events.iter().map(named).collect::<Option<Vec<_>>>() else {
-            return caller.check(Permission::Administer, []).and(Err(Refusal::internal("a change without a node")));
+            return caller.check_all().and(Err(Refusal::internal("a change without a node")));
         };
         caller.check(Permission::Operate, names.iter().map(Name::as_str))?;
     }
@@ -62,13 +63,14 @@ async fn ask_of(
     caller: &Caller,
     nodes: &[Arc<Node>],
     events: Vec<OperatorEvent>,
+    goals: Goals,
 ) -> Result<Response<Body>, Refusal> {
     let seq = submit(api, caller, events).await?;
     let state = api.context.state.now();
     let after: Vec<Arc<Node>> = nodes.iter().filter_map(|node| state.node(node.id).cloned()).collect();
     let held = held(&state, &after, &api.context.graph, &api.context.policy, now());
     let names = NodeSet::fold(nodes.iter().map(|node| node.spec.name.as_str()));
-    Ok(json(&Accepted { nodes: names, count: nodes.len(), seq, held }))
+    Ok(json(&Accepted { nodes: names, count: nodes.len(), seq, goals: told(&goals), held }))
 }
 
 async fn for_each(
@@ -78,7 +80,7 @@ async fn for_each(
     event: impl Fn(NodeId) -> Vec<OperatorEvent>,
 ) -> Result<Response<Body>, Refusal> {
     let events = nodes.iter().flat_map(|node| event(node.id)).collect();
-    ask_of(api, caller, nodes, events).await
+    ask_of(api, caller, nodes, events, Goals::new()).await
 }
 
 /// Refuses to ask for an image that a node does not have.
@@ -100,40 +102,48 @@ pub(super) async fn goals(api: &Api, caller: &Caller, request: Request<Incoming>
     let _alone = api.alone().await;
     let state = api.context.state.now();
     let if_revision = request.if_revision;
-    let (nodes, events) = goal_events(api, &state, request)?;
+    let (nodes, goals, events) = goal_events(api, &state, request)?;
     if let Some(node) = nodes.iter().find(|node| if_revision.is_some_and(|seen| seen != node.revision)) {
         return Err(stale(&state, node));
     }
     if approved.is_some() {
         whatif::check(approved.as_deref(), &whatif::what_if(api, &state, &events))?;
     }
-    ask_of(api, caller, &nodes, events).await
+    ask_of(api, caller, &nodes, events, goals).await
 }
 
-/// The nodes that a request sets goals of, and what it asks.
+/// Values by hand, by variable; nothing takes one back.
+pub(super) type Goals = BTreeMap<VarPath, Option<Value>>;
+
+/// Values as they are told to whoever asked for them: a secret is not.
+pub(super) fn told(goals: &Goals) -> BTreeMap<VarPath, Option<Given>> {
+    goals.iter().map(|(path, value)| (path.clone(), value.as_ref().map(Given::from))).collect()
+}
+
+/// The nodes that a request sets goals of, the goals, and what it asks.
 pub(super) fn goal_events(
     api: &Api,
     state: &State,
     request: GoalsRequest,
-) -> Result<(Vec<Arc<Node>>, Vec<OperatorEvent>), Refusal> {
+) -> Result<(Vec<Arc<Node>>, Goals, Vec<OperatorEvent>), Refusal> {
     let GoalsRequest { nodes, goals, even_if_busy, .. } = request;
     if goals.is_empty() {
         return Err(Refusal::invalid("no goal is given; write for instance power=off"));
     }
-    let mut parsed: Vec<(VarPath, Option<Value>)> = Vec::with_capacity(goals.len());
+    let mut parsed = Goals::new();
     for (path, value) in goals {
         let path: VarPath = path.parse().map_err(Refusal::invalid)?;
-        let take = |text| take(&api.context.vault, &state.schema, &path, &Given::Text(text), None);
+        let take = |given| take(&api.context.vault, &state.schema, &path, &given, None);
         let value = value.map(take).transpose()?;
         check_boot(state, &path, value.as_ref())?;
-        parsed.push((path, value));
+        parsed.insert(path, value);
     }
     let found = selected(state, &nodes, Unselected::Refused)?;
     for (path, _) in parsed.iter().filter(|(_, value)| value.is_some()) {
         check_image(path, &found)?;
     }
     let of_node = |node| {
-        let set = move |(path, value): &(VarPath, Option<Value>)| OperatorEvent::GoalSet {
+        let set = move |(path, value): (&VarPath, &Option<Value>)| OperatorEvent::GoalSet {
             node,
             path: path.clone(),
             value: value.clone(),
@@ -141,7 +151,7 @@ pub(super) fn goal_events(
         parsed.iter().map(set).chain(even_if_busy.then_some(OperatorEvent::DisturbanceAllowed { node }))
     };
     let events = found.iter().flat_map(|node| of_node(node.id)).collect();
-    Ok((found, events))
+    Ok((found, parsed, events))
 }
 
 pub(super) async fn power(api: &Api, caller: &Caller, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {

@@ -113,6 +113,14 @@ impl Caller {
         }
     }
 
+    /// Whether the caller may change what is about no node alone.
+    pub(super) fn check_all(&self) -> Result<(), Refusal> {
+        match self.scope {
+            None => Ok(()),
+            Some(_) => Err(Refusal::forbidden(&self.name, self.role, self.scope.as_ref(), &Verdict::Narrowed)),
+        }
+    }
+
     /// Whether what let the caller in is still good.
     pub(super) fn is_valid(&self, state: &State, now: UnixMs) -> bool {
         self.token.is_none_or(|digest| state.tokens.get(&digest).is_some_and(|token| !token.spec.is_expired(now)))

@@ -7,7 +7,7 @@ use hyper::Response;
 use super::Api;
 use super::reply::{Body, json};
 use crate::model::{Name, NodeSet};
-use crate::port::describe::{PoolDocument, PoolRequest, TemplateRequest, VariableDocument};
+use crate::port::describe::{PoolDocument, TemplateRequest, VariableDocument};
 use crate::port::document::Items;
 
 pub(super) fn pools(api: &Api) -> Response<Body> {
@@ -21,7 +21,8 @@ pub(super) fn pools(api: &Api) -> Response<Body> {
     let document = |(name, pool): (&Name, &std::sync::Arc<crate::model::PoolSpec>)| {
         let nodes = members.get(name).cloned().unwrap_or_default();
         let count = nodes.len();
-        PoolDocument { pool: PoolRequest::from(pool.as_ref()), nodes: NodeSet::fold(nodes), count }
+        let template = TemplateRequest::from(&pool.template);
+        PoolDocument { name: pool.name.clone(), template, nodes: NodeSet::fold(nodes), count }
     };
     json(&Items { items: state.pools.iter().map(document).collect() })
 }

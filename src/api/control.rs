@@ -19,7 +19,7 @@ use crate::port::control::{
     ClusterDocument, FreezeAnswer, FreezeRequest, MassEventDocument, MutationDocument, SwitchAnswer, SwitchRequest,
     TimeoutRequest, frozen_nodes,
 };
-use crate::port::document::{Items, Selection};
+use crate::port::document::{BareRequest, Items, Selection};
 use crate::state::State;
 
 /// Which of the two.
@@ -42,6 +42,9 @@ pub(super) async fn freeze(
         return Err(Refusal::invalid(
             "everything was asked for, and some nodes as well; leave out the one or the other",
         ));
+    }
+    if all {
+        caller.check_all()?;
     }
     let state = api.context.state.now();
     let event = |node| match motion {
@@ -176,7 +179,8 @@ pub(super) async fn clear_mass_event(
     caller: &Caller,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Refusal> {
-    let _: serde::de::IgnoredAny = read(request).await?;
+    let BareRequest {} = read(request).await?;
+    caller.check_all()?;
     let document = MassEventDocument::new(&api.context.state.now());
     if document.present {
         submit(api, caller, vec![OperatorEvent::MassEventCleared]).await?;

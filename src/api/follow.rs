@@ -19,7 +19,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
 use super::Api;
-use super::ask::read_journal;
+use super::ask::{kinds, read_journal};
 use super::reply::Refusal;
 use super::select::{Unselected, matcher, selected};
 use crate::engine::now;
@@ -68,10 +68,7 @@ impl Want {
                 Some(Chosen { matcher, names, ids })
             }
         };
-        let kinds: BTreeSet<String> = query.kinds.iter().cloned().collect();
-        if let Some(kind) = kinds.iter().find(|kind| !Fact::KINDS.contains(&kind.as_str())) {
-            return Err(Refusal::bad_request(format!("'{kind}' is no kind of fact: use {}", Fact::KINDS.join(", "))));
-        }
+        let kinds = kinds(query.kinds.iter().map(String::as_str))?.into_iter().collect();
         let heartbeat_s = query.heartbeat_s.unwrap_or(HEARTBEAT_S);
         if !(1..=HEARTBEAT_S_MAX).contains(&heartbeat_s) {
             return Err(Refusal::bad_request(format!("a heartbeat comes after 1 to {HEARTBEAT_S_MAX} s of silence")));
@@ -302,7 +299,7 @@ impl Watch {
         let state = self.api.context.state.now();
         let filter = Filter {
             nodes: self.want.ids(&state),
-            kind: self.want.kinds.first().filter(|_| self.want.kinds.len() == 1).cloned(),
+            kinds: self.want.kinds.iter().cloned().collect(),
             after: self.cursor.fact,
             limit: API_CATCH_UP_MAX,
             keep: Keep::Oldest,

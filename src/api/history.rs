@@ -11,11 +11,12 @@ use tokio::sync::Semaphore;
 
 use super::ask::{self, Query};
 use super::reply::{Body, Refusal, json};
+use super::select::{matcher, selection};
 use super::{Api, Context};
 use crate::engine::now;
 use crate::journal::{JournalError, JournalReader, Past};
 use crate::model::{Moment, Name, NodeId, NodeSet, UnixMs};
-use crate::port::document::NodeDocument;
+use crate::port::document::{NodeDocument, Selection};
 use crate::port::history::{DiffDocument, HealthDocument, PastNodes, PlaceDocument};
 use crate::state::State;
 use crate::state::compare::compare;
@@ -44,7 +45,7 @@ pub(super) async fn diff(api: &Api, request: &Request<Incoming>) -> Result<Respo
     let to = query.moment("to")?.unwrap_or(Moment::Ago(0));
     let now = now();
     let (from, to) = (travel(&api.context, from, now).await?, travel(&api.context, to, now).await?);
-    let ids = query.get("nodes").map(|text| ids_of(&[&from.state, &to.state], text)).transpose()?;
+    let ids = ids_of(&[&from.state, &to.state], &selection(&query))?;
     Ok(json(&DiffDocument {
         from: PlaceDocument::new(&from.state, from.at),
         to: PlaceDocument::new(&to.state, to.at),
@@ -52,8 +53,34 @@ pub(super) async fn diff(api: &Api, request: &Request<Incoming>) -> Result<Respo
     }))
 }
 
+/// The nodes that are selected in any of these states; nothing for all.
+fn ids_of(states: &[&State], selection: &Selection) -> Result<Option<BTreeSet<NodeId>>, Refusal> {
+    if *selection == Selection::default() {
+        return Ok(None);
+    }
+    let named = selection.nodes.as_deref().map(|text| named(states, text)).transpose()?;
+    // What is selected by may have come or gone in between: it must be there once.
+    let (mut ids, mut refused, mut understood) = (BTreeSet::new(), None, false);
+    for state in states {
+        match matcher(state, selection) {
+            Ok(matcher) => {
+                understood = true;
+                ids.extend(state.nodes.values().filter(|node| matcher.matches(node)).map(|node| node.id));
+            }
+            Err(error) => refused = Some(error),
+        }
+    }
+    match refused {
+        Some(error) if !understood => Err(Refusal::invalid(error)),
+        _ => {
+            ids.retain(|id| named.as_ref().is_none_or(|named| named.contains(id)));
+            Ok(Some(ids))
+        }
+    }
+}
+
 /// The nodes that a node set names in any of these states; each must be in one of them.
-fn ids_of(states: &[&State], text: &str) -> Result<BTreeSet<NodeId>, Refusal> {
+fn named(states: &[&State], text: &str) -> Result<BTreeSet<NodeId>, Refusal> {
     let set: NodeSet = text.parse().map_err(Refusal::bad_request)?;
     let mut ids = BTreeSet::new();
     let mut missing = Vec::new();

@@ -4,6 +4,8 @@
 //! there is now when that is another one (RFC 9110, section 13.1.1). Patches are merge patches (RFC 7396) of the node's
 //! own description: what its pool and the defaults say is not the node's to change.
 
+use std::collections::BTreeMap;
+
 use hyper::body::Incoming;
 use hyper::header::{ETAG, HeaderValue, IF_MATCH};
 use hyper::{Request, Response, StatusCode};
@@ -60,6 +62,12 @@ pub(super) async fn replace(
     let before = find(&state, name);
     check(seen.as_deref(), &state, before.as_deref(), name)?;
     let name = before.as_ref().map_or_else(|| name.to_owned(), |node| node.spec.name.to_string());
+    let other = body["name"].as_str().filter(|other| before.is_none() && *other != name);
+    if let Some(other) = other {
+        return Err(Refusal::invalid(format!(
+            "the path names {name}, which there is not, and the description names {other}; name the same node in both"
+        )));
+    }
     if let Some(fields) = body.as_object_mut() {
         fields.entry("name").or_insert_with(|| Json::String(name.clone()));
     }
@@ -137,7 +145,7 @@ async fn take_away(api: &Api, caller: &Caller, state: &State, names: Vec<Name>) 
     let description = Description { removed_nodes: names.into_iter().collect(), ..Description::default() };
     let (_, events) = diff(state, &description).map_err(Refusal::invalid)?;
     let seq = submit(api, caller, events).await?;
-    Ok(json(&Accepted { nodes, count, seq, held: Vec::new() }))
+    Ok(json(&Accepted { nodes, count, seq, goals: BTreeMap::new(), held: Vec::new() }))
 }
 
 /// Describes nodes, newly or differently, as an apply would.

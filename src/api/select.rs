@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::ask::{Query, find};
 use super::reply::Refusal;
-use crate::model::{Name, NodeSet};
+use crate::model::{Name, NodeId, NodeSet};
 use crate::plan::select::{Matcher, SelectError, Selector};
 use crate::port::document::Selection;
 use crate::state::{Node, State};
@@ -56,6 +56,30 @@ pub(super) fn matcher(state: &State, selection: &Selection) -> Result<Matcher, S
     let labels = selection.labels.as_deref().map(str::parse).transpose()?.unwrap_or_default();
     let wheres = selection.wheres.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
     Selector { pool, labels, wheres }.compile(&state.schema)
+}
+
+/// The nodes that a node set names, by name or id; each must exist, or have existed. A name stands for the node that has
+/// it, and for those that had it where none has it now.
+pub(super) fn nodes_that_were(state: &State, text: &str) -> Result<Vec<NodeId>, Refusal> {
+    let set: NodeSet = text.parse().map_err(Refusal::bad_request)?;
+    let mut found = Vec::with_capacity(set.len());
+    let mut missing = Vec::new();
+    for name in set.iter() {
+        let before = found.len();
+        match (find(state, name), name.parse::<NodeId>(), name.parse::<Name>()) {
+            (Some(node), ..) => found.push(node.id),
+            (None, Ok(id), _) if state.removed.name(id).is_some() => found.push(id),
+            (None, _, Ok(name)) => found.extend(state.removed.named(&name)),
+            _ => {}
+        }
+        if found.len() == before {
+            missing.push(name);
+        }
+    }
+    match missing.is_empty() {
+        true => Ok(found),
+        false => Err(Refusal::no_such_node(&[NodeSet::fold(missing)])),
+    }
 }
 
 /// The nodes that a node set names, all of which must exist.

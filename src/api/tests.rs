@@ -251,11 +251,25 @@ async fn the_past_is_answered_from_the_journal() {
     assert_eq!((&diff["items"][0]["name"], &diff["items"][0]["desired"][0]), (&json!("n1"), &changed[0]), "{diff}");
     let (_, none) = api.get(&format!("/api/v1/diff?from=seq:{before}&nodes=n2")).await;
     assert_eq!(none["items"], json!([]), "{none}");
+    for (selected, count) in
+        [("labels=rack%3Dr1", 1), ("labels=!rack", 0), ("where=power", 0), ("nodes=n1&labels=rack", 1)]
+    {
+        let (status, some) = api.get(&format!("/api/v1/diff?from=seq:{before}&{selected}")).await;
+        assert_eq!(
+            (status, some["items"].as_array().map(Vec::len)),
+            (StatusCode::OK, Some(count)),
+            "{selected}: {some}"
+        );
+    }
+    let (_, created) = api.get("/api/v1/diff?from=seq:0&labels=rack%3Dr1").await;
+    assert_eq!(created["items"].as_array().unwrap().len(), 2, "who has the label at one of the two moments");
     let (_, created) = api.get("/api/v1/diff?from=seq:0&to=now&nodes=n2").await;
     assert_eq!(created["items"][0]["change"], "created");
     assert!(!created.to_string().contains("hunter2") && created.to_string().contains("(sealed"), "{created}");
     let (_, events) = api.get(&format!("/api/v1/events?since=seq:{}&kind=operator", before + 1)).await;
     assert_eq!(events["items"].as_array().unwrap().len(), 1, "{events}");
+    let (_, both) = api.get(&format!("/api/v1/events?since=seq:{}&kind=operator,malformed", before + 1)).await;
+    assert_eq!(both, events, "several kinds are asked for at once");
     let (_, events) = api.get("/api/v1/events?until=seq:3&limit=1000").await;
     assert_eq!(events["items"].as_array().unwrap().len(), 3);
     for (path, status, kind) in [
@@ -264,7 +278,10 @@ async fn the_past_is_answered_from_the_journal() {
         ("nodes?at=seq:1&nodes=n1", 404, "no-such-node"),
         ("diff", 400, "bad-request"),
         ("diff?from=seq:0&nodes=n9", 404, "no-such-node"),
+        ("diff?from=seq:0&pool=none", 422, "invalid"),
         ("events?until=x", 400, "bad-request"),
+        ("events?kind=nope", 400, "bad-request"),
+        ("events?kind=power,nope", 400, "bad-request"),
     ] {
         let (got, problem) = api.get(&format!("/api/v1/{path}")).await;
         assert_eq!(

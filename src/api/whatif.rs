@@ -4,14 +4,14 @@ use hyper::body::Incoming;
 use hyper::{Request, Response};
 
 use super::Api;
-use super::act::{goal_events, read};
+use super::act::{goal_events, read, told};
 use super::ask::Query;
 use super::auth::Caller;
 use super::reply::{Body, Refusal, json};
 use crate::engine::now;
 use crate::fact::OperatorEvent;
 use crate::plan::WhatIf;
-use crate::port::document::GoalsRequest;
+use crate::port::document::{GoalsRequest, PlannedGoals};
 use crate::state::State;
 
 /// What `events` would do to `state`.
@@ -40,7 +40,7 @@ pub(super) fn check(approved: Option<&str>, plan: &WhatIf) -> Result<(), Refusal
 pub(super) async fn goals(api: &Api, caller: &Caller, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
     let request: GoalsRequest = read(request).await?;
     let state = api.context.state.now();
-    let (nodes, events) = goal_events(api, &state, request)?;
+    let (nodes, goals, events) = goal_events(api, &state, request)?;
     caller.check(super::routes::Permission::Operate, nodes.iter().map(|node| node.spec.name.as_str()))?;
-    Ok(json(&what_if(api, &state, &events)))
+    Ok(json(&PlannedGoals { plan: what_if(api, &state, &events), goals: told(&goals) }))
 }

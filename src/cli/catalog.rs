@@ -100,10 +100,10 @@ pub async fn pools(format: &FormatArgs, shell: &mut Shell) -> Result<Status, Cli
     list("/api/v1/pools", &Query::default(), format, shell, |pools: &[PoolDocument]| {
         let mut table = Table::new(&["NAME", ">COUNT", "NODES", "NETWORK", "CAKE", "SET"]);
         for pool in pools {
-            let says = &pool.pool.template;
+            let says = &pool.template;
             let set: Vec<String> = says.set.iter().map(|(path, value)| format!("{path}={value}")).collect();
             table.row([
-                pool.pool.name.clone().into(),
+                pool.name.clone().into(),
                 pool.count.into(),
                 or_dash(Some(&pool.nodes).filter(|nodes| !nodes.is_empty())),
                 or_dash(says.network.as_ref()),

@@ -174,7 +174,10 @@ impl Client {
         }
         let bytes = self.whole(response.into_body()).await?;
         Err(match serde_json::from_slice::<Problem>(&bytes) {
-            Ok(problem) => CliError::Refused { detail: problem.detail },
+            Ok(Problem { detail, current: Some(current), .. }) => {
+                CliError::Stale { detail, current: Box::new(current) }
+            }
+            Ok(Problem { detail, .. }) => CliError::Refused { detail },
             Err(_) => self.odd(&format!("it answers with {status}")),
         })
     }

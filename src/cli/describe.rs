@@ -80,7 +80,8 @@ fn facts(detail: &NodeDetail) -> Table {
     };
     let parents: Vec<&str> = node.parents.iter().map(Name::as_str).collect();
     let some = |texts: Vec<String>| or_dash(Some(texts.join(" ")).filter(|text| !text.is_empty()));
-    let stage_ms = (node.stage_s.max(0.0) * 1_000.0) as u64;
+    let since = node.stage_s.map(|seconds| clock::span((seconds.max(0.0) * 1_000.0) as u64));
+    let since = since.map_or_else(String::new, |span| format!(", for {span}"));
     let mut table = Table::new(&["", "", ""]);
     let mut row = |name: &str, value: Cell, from: Option<String>| {
         table.row([name.into(), value, from.unwrap_or_default().into()]);
@@ -90,7 +91,7 @@ fn facts(detail: &NodeDetail) -> Table {
     row("id", node.id.into(), None);
     row("revision", node.revision.0.into(), None);
     row("goal reached", get::goal(node), None);
-    row("stage", format!("{}, for {}", node.stage, clock::span(stage_ms)).into(), None);
+    row("stage", format!("{}{since}", node.stage).into(), None);
     row("step", or_dash(node.step.as_ref()), None);
     row("pool", or_dash(node.pool.as_ref()), by("pool"));
     row("network", node.network.clone().into(), by("network"));

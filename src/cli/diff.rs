@@ -1,10 +1,9 @@
 //! `bootes diff`: what changed between two moments, node by node.
 
 use super::Shell;
-use super::client::Query;
 use super::error::{CliError, Status, tell};
-use super::nodes::Nodes;
 use super::output::FormatArgs;
+use super::select::Filtered;
 use super::table::{Cell, Table, Tone};
 use crate::model::Moment;
 use crate::port::history::DiffDocument;
@@ -13,9 +12,8 @@ use crate::state::compare::{Existence, NodeChange, ValueChange};
 /// Between when, and of which nodes.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Only these nodes, for instance n[1-3].
-    #[arg(value_name = "NODESET")]
-    nodes: Option<Nodes>,
+    #[command(flatten)]
+    nodes: Filtered,
     /// Since then: a time in UTC ('2026-11-20 03:10', or RFC 3339), how long ago (10m, -10m, '10m ago'), or a fact (seq:123).
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     from: Moment,
@@ -28,8 +26,8 @@ pub struct Args {
 
 /// Shows.
 pub async fn run(args: Args, shell: &mut Shell) -> Result<Status, CliError> {
-    let query = Query::default().with("from", Some(args.from)).with("to", args.to);
-    let diff: DiffDocument = shell.api.get("/api/v1/diff", &query.with("nodes", args.nodes.as_ref())).await?.document;
+    let query = args.nodes.query().with("from", Some(args.from)).with("to", args.to);
+    let diff: DiffDocument = shell.api.get("/api/v1/diff", &query).await?.document;
     if let Some(format) = args.format.format.structured() {
         shell.out.document(format, &diff)?;
         return Ok(Status::Done);

@@ -113,6 +113,14 @@ pub enum CliError {
         /// Its reason.
         detail: String,
     },
+    /// The appliance says no: something has changed since.
+    #[error("{detail}")]
+    Stale {
+        /// Its reason.
+        detail: String,
+        /// What there is now.
+        current: Box<serde_json::Value>,
+    },
     /// The answer is not one that this program understands.
     #[error("the answer of {url} cannot be understood ({detail}); check that it is a bootes appliance of version {}", env!("CARGO_PKG_VERSION"))]
     NotUnderstood {

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use clap::builder::PossibleValuesParser;
+
 use super::Shell;
 use super::client::Query;
 use super::error::{CliError, Status, tell};
@@ -12,6 +14,7 @@ use super::output::{Format, FormatArgs};
 use super::select::Filtered;
 use super::sse::Events;
 use super::table::{Table, printable};
+use crate::fact::Fact;
 use crate::model::{FactSeq, Moment, Place};
 use crate::port::document::{EventDocument, Items};
 use crate::port::stream::Lost;
@@ -29,9 +32,9 @@ const KIND_CHARS: usize = 9;
 pub struct Args {
     #[command(flatten)]
     nodes: Filtered,
-    /// Only of this kind: appliance, operator, dhcp, file, malformed, power, agent, outcome, engine, fleet or module.
-    #[arg(long)]
-    kind: Option<String>,
+    /// Only of these kinds, joined by commas.
+    #[arg(long, value_delimiter = ',', value_parser = PossibleValuesParser::new(Fact::KINDS))]
+    kind: Vec<String>,
     /// Only since then: a time in UTC ('2026-11-21 02:00', or RFC 3339), how long ago (90s, -10m, '2h ago'), or a fact
     /// (seq:123).
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
@@ -76,7 +79,7 @@ const PAST_MAX: u32 = 100_000;
 const CONTEXT: u32 = 10;
 
 fn filter(args: &Args, since: Option<Place>) -> Query {
-    let query = args.nodes.query().with("kind", args.kind.as_ref());
+    let query = args.nodes.query().with("kind", Some(args.kind.join(",")).filter(|kinds| !kinds.is_empty()));
     let query = match since {
         Some(Place::At(at)) => query.with("since_ms", Some(at.0)),
         Some(Place::Seq(seq)) => query.with("since", Some(Moment::Seq(seq))),

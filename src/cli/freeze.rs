@@ -1,5 +1,7 @@
 //! `bootes freeze` and `bootes thaw`: no step is started any more, of some nodes or of any; and they are again.
 
+use clap::ArgGroup;
+
 use super::Shell;
 use super::error::{CliError, Status};
 use super::nodes::Nodes;
@@ -9,9 +11,10 @@ use crate::port::control::{FreezeAnswer, FreezeRequest};
 
 /// Whom.
 #[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("selected").args(["nodes", "all", "pool", "labels", "wheres"]).required(true).multiple(true))]
 pub struct Args {
     /// The nodes, for instance n[1-3]; all that the options select when it is left out.
-    #[arg(value_name = "NODESET", required_unless_present_any = ["all", "pool", "labels", "wheres"])]
+    #[arg(value_name = "NODESET")]
     nodes: Option<Nodes>,
     /// Everything, nodes that are not described yet included.
     #[arg(long, conflicts_with_all = ["nodes", "pool", "labels", "wheres"])]

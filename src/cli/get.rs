@@ -102,7 +102,10 @@ pub async fn run(command: Command, shell: &mut Shell) -> Result<Status, CliError
                 None => shell.out.table(&table(&nodes.items, args.format))?,
             }
             if nodes.items.is_empty() && args.format.structured().is_none() {
-                tell("there is no node yet; describe some in a file and apply it with 'bootes apply -f FILE'");
+                tell(match args.nodes.any() {
+                    true => "no node is like that; 'bootes get nodes' alone shows all of them",
+                    false => "there is no node yet; describe some in a file and apply it with 'bootes apply -f FILE'",
+                });
             }
             Ok(Status::Done)
         }
@@ -179,7 +182,7 @@ fn print_changed(
 ) -> Result<(), CliError> {
     for node in nodes {
         // Seconds pass without anything having changed.
-        let still = NodeDocument { stage_s: 0.0, ..node.clone() };
+        let still = NodeDocument { stage_s: None, ..node.clone() };
         if seen.get(node.name.as_str()) == Some(&still) {
             continue;
         }
@@ -206,7 +209,7 @@ fn table(nodes: &[NodeDocument], format: NodesFormat) -> Table {
             observed(node, "run"),
             images(node),
             node.stage.clone().into(),
-            format!("{:.0}", node.stage_s).into(),
+            node.stage_s.map_or_else(|| "-".into(), |seconds| format!("{seconds:.0}").into()),
             goal(node),
         ];
         if wide {

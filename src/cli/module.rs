@@ -12,6 +12,7 @@ use super::error::{CliError, Status, tell};
 use super::output::FormatArgs;
 use super::table::{Cell, Table, Tone};
 use super::{Shell, switch};
+use crate::config::module::is_built_in;
 use crate::fact::Switch;
 use crate::model::{Name, NodeId, Schema};
 use crate::module::check::{Disruptive, Finding, Subjected, Verdict, check};
@@ -110,6 +111,10 @@ pub async fn run(command: Command, shell: &mut Shell) -> Result<Status, CliError
 }
 
 fn new(args: NewArgs, shell: &mut Shell) -> Result<Status, CliError> {
+    if is_built_in(&args.name) {
+        let name = &args.name;
+        return Err(CliError::Usage(format!("'{name}' is the name of something built in; choose another one")));
+    }
     let folder = args.dir.unwrap_or_else(|| PathBuf::from(args.name.as_str()));
     let language = match args.lang {
         Lang::Python => Language::Python,

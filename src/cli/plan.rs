@@ -3,30 +3,36 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use clap::ArgGroup;
+
 use super::error::{CliError, Status, tell};
 use super::output::{Format, FormatArgs};
 use super::select::Selectors;
+use super::set::Input;
 use super::table::{Cell, Table, Tone};
 use super::{Shell, set, whatif};
 use crate::config::cluster;
 use crate::model::{Name, NodeSet};
-use crate::plan::{ChangeKind, Note, Unnamed, WhatIf};
+use crate::plan::{ChangeKind, Note, Unnamed};
 use crate::port::describe::ApplyRequest;
-use crate::port::document::{ApplyAnswer, GoalsRequest};
+use crate::port::document::{ApplyAnswer, GoalsRequest, PlannedGoals};
 
 /// What to compare.
 #[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("compared").args(["file", "set", "stdin"]).required(true).multiple(true))]
 pub struct Args {
     /// The cluster's description, in TOML; - reads the standard input.
-    #[arg(short = 'f', long = "file", value_name = "FILE", required_unless_present = "set", conflicts_with = "set")]
+    #[arg(short = 'f', long = "file", value_name = "FILE", conflicts_with_all = ["set", "stdin"])]
     file: Option<PathBuf>,
     /// Take the description for the whole cluster, as apply --prune does.
-    #[arg(long, conflicts_with = "set")]
+    #[arg(long, requires = "file")]
     prune: bool,
     /// What 'bootes set' with these words would do: nodes (all that the options select when there are none), then a
     /// variable and its value, or more of them.
     #[arg(long, num_args = 1.., value_names = ["[NODESET] VAR=VALUE"])]
     set: Vec<String>,
+    #[command(flatten)]
+    input: Input,
     #[command(flatten)]
     selectors: Selectors,
     #[command(flatten)]
@@ -36,7 +42,7 @@ pub struct Args {
 /// Compares.
 pub async fn run(args: Args, shell: &mut Shell) -> Result<Status, CliError> {
     let format = args.format.format;
-    let Some(file) = args.file else { return by_hand(&args.set, &args.selectors, format, shell).await };
+    let Some(file) = args.file else { return by_hand(&args, shell).await };
     if args.selectors.any() {
         return Err(CliError::Usage(
             "a file says itself which nodes it is about; --pool, -l and --where go with --set".into(),
@@ -49,7 +55,7 @@ pub async fn run(args: Args, shell: &mut Shell) -> Result<Status, CliError> {
         && let Some(plan) = &answer.plan
     {
         let prune = if args.prune { " --prune" } else { "" };
-        whatif::print(plan, &format!("bootes apply -f {}{prune}", file.display()), shell)?;
+        whatif::print(plan, &format!("bootes apply -f {}{prune}", shell_words::quote(&file.to_string_lossy())), shell)?;
     }
     if answer.changes.is_empty() {
         if format == Format::Table {
@@ -60,23 +66,24 @@ pub async fn run(args: Args, shell: &mut Shell) -> Result<Status, CliError> {
     Ok(Status::WouldChange)
 }
 
-async fn by_hand(
-    words: &[String],
-    selectors: &Selectors,
-    format: Format,
-    shell: &mut Shell,
-) -> Result<Status, CliError> {
-    let (nodes, given) = set::words(words, selectors)?;
+async fn by_hand(args: &Args, shell: &mut Shell) -> Result<Status, CliError> {
+    let Args { set: words, input, selectors, .. } = args;
+    let format = args.format.format;
+    let (nodes, given) = set::words(words, selectors, input)?;
     let request = GoalsRequest {
         nodes: selectors.with(nodes.as_ref()),
         goals: set::once_each(given)?,
         if_revision: None,
         even_if_busy: false,
     };
-    let plan: WhatIf = shell.api.post("/api/v1/plan/goals", &request).await?.document;
+    let planned: PlannedGoals = shell.api.post("/api/v1/plan/goals", &request).await?.document;
+    let plan = &planned.plan;
     match format.structured() {
-        Some(format) => shell.out.document(format, &plan)?,
-        None => whatif::print(&plan, &format!("bootes set{} {}", selectors.words(), words.join(" ")), shell)?,
+        Some(format) => shell.out.document(format, &planned)?,
+        None => {
+            let words = set::retold(words, &planned.goals);
+            whatif::print(plan, &format!("bootes set{}{words}{}", selectors.words(), input.words()), shell)?;
+        }
     }
     if plan.classes.is_empty() {
         if format == Format::Table {

@@ -2,7 +2,7 @@
 //!
 //! Only the form is looked at here; what labels, variables and nodes there are, the appliance knows.
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use super::client::Query;
 use super::nodes::Nodes;
@@ -58,9 +58,10 @@ impl Selectors {
 
 /// Some nodes, which must be said in one way or another.
 #[derive(Debug, Clone, Args)]
+#[command(group = ArgGroup::new("selected").args(["nodes", "pool", "labels", "wheres"]).required(true).multiple(true))]
 pub struct Chosen {
     /// The nodes, for instance n[1-3]; all that the options select when it is left out.
-    #[arg(value_name = "NODESET", required_unless_present_any = ["pool", "labels", "wheres"])]
+    #[arg(value_name = "NODESET")]
     nodes: Option<Nodes>,
     #[command(flatten)]
     selectors: Selectors,
@@ -97,6 +98,12 @@ impl Chosen {
 }
 
 impl Filtered {
+    /// Whether any node may be left out.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        self.nodes.is_some() || self.selectors.any()
+    }
+
     /// As a query.
     #[must_use]
     pub fn query(&self) -> Query {

@@ -110,7 +110,7 @@ impl<'a> Table<'a> {
                 key: key.name.to_owned(),
                 section: self.section.title.to_owned(),
                 meaning,
-                expected: kind.example().to_owned(),
+                expected: kind.example(),
             },
         };
         self.source.error(self.span.clone(), problem)

@@ -149,8 +149,8 @@ impl Kind {
 
     /// An example of it, as it is written in a file.
     #[must_use]
-    pub fn example(self) -> &'static str {
-        match self {
+    pub fn example(self) -> String {
+        let plain = match self {
             Kind::Text | Kind::TextOrTexts => "\"…\"",
             Kind::Path => "\"/a/path\"",
             Kind::Name => "\"a-name\"",
@@ -166,7 +166,7 @@ impl Kind {
             Kind::Ips6 => "[\"fd00:77::1\"]",
             Kind::Prefix6 => "\"fd00:77::/64\"",
             Kind::Number { .. } => "10",
-            Kind::Choice(_) => "\"ipmi\"",
+            Kind::Choice(words) => return format!("\"{}\"", words.first().copied().unwrap_or_default()),
             Kind::Flag => "true",
             Kind::Labels => "{ rack = \"r1\" }",
             Kind::Free => "{ every_s = 60 }",
@@ -177,7 +177,8 @@ impl Kind {
             Kind::Any => "\"…\"",
             Kind::Integer => "10",
             Kind::Table(_) | Kind::Tables(_) => "{ … }",
-        }
+        };
+        plain.to_owned()
     }
 }
 

@@ -47,7 +47,7 @@ pub(super) fn modules(root: &Table, folder: &Path) -> Result<Vec<OutsideModule>,
     for table in root.sections(&keys::MODULE)? {
         let name_field = table.need(&keys::MODULE_NAME)?;
         let name: Name = name_field.parse()?;
-        if built_in().iter().any(|extension| extension.name == name) || is_built_in_module(&name) {
+        if is_built_in(&name) {
             return Err(name_field.bad(ValueError::BuiltInName(name.to_string())));
         }
         if let Some(first) = modules.iter().position(|module| module.name == name) {
@@ -63,8 +63,12 @@ pub(super) fn modules(root: &Table, folder: &Path) -> Result<Vec<OutsideModule>,
     Ok(modules)
 }
 
-/// The names by which built-in mutations name their modules.
-fn is_built_in_module(name: &Name) -> bool {
+/// Whether something built in has this name: an extension, a module or its mutations. No module from outside may have it.
+#[must_use]
+pub fn is_built_in(name: &Name) -> bool {
+    if built_in().iter().any(|extension| extension.name == *name) {
+        return true;
+    }
     let all = [
         crate::power::mutations::mutations(),
         crate::boot::mutations::mutations(),

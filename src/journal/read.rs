@@ -16,8 +16,8 @@ use crate::model::{FactSeq, NodeId, UnixMs};
 pub struct Filter {
     /// Only facts about these nodes; empty for all.
     pub nodes: Vec<NodeId>,
-    /// Only facts of this kind.
-    pub kind: Option<String>,
+    /// Only facts of these kinds; empty for all.
+    pub kinds: Vec<String>,
     /// Only facts after this one.
     pub after: FactSeq,
     /// Only facts from this time on.
@@ -37,7 +37,7 @@ impl Filter {
     #[must_use]
     pub fn passes(&self, stamped: &Stamped<Fact>) -> bool {
         let node = self.nodes.is_empty() || stamped.fact.node().is_some_and(|node| self.nodes.contains(&node));
-        let kind = self.kind.as_ref().is_none_or(|kind| kind == stamped.fact.kind());
+        let kind = self.kinds.is_empty() || self.kinds.iter().any(|kind| kind == stamped.fact.kind());
         let time = stamped.at >= self.since && self.until.is_none_or(|until| stamped.at <= until);
         node && kind && time && stamped.seq > self.after && self.last.is_none_or(|last| stamped.seq <= last)
     }
@@ -120,8 +120,10 @@ fn select(filter: &Filter) -> (String, Vec<Box<dyn ToSql>>) {
     if let Some(last) = filter.last {
         with(&mut sql, " AND seq <= #", Box::new(stored(last.0)));
     }
-    if let Some(kind) = &filter.kind {
-        with(&mut sql, " AND kind = #", Box::new(kind.clone()));
+    if let Some((first, others)) = filter.kinds.split_first() {
+        with(&mut sql, " AND kind IN (#", Box::new(first.clone()));
+        others.iter().for_each(|kind| with(&mut sql, ", #", Box::new(kind.clone())));
+        sql.push(')');
     }
     if !filter.nodes.is_empty() {
         let nodes: Vec<String> = filter.nodes.iter().map(|node| format!("'{node}'")).collect();

@@ -91,7 +91,9 @@ fn a_reader_filters_by_node_kind_place_and_time_and_keeps_the_newest() {
     let every = Filter { limit: 100, ..Filter::default() };
     assert_eq!(seqs(every.clone()), [1, 2, 3, 4, 5]);
     assert_eq!(seqs(Filter { nodes: vec![NodeId(uuid::Uuid::from_u128(7))], ..every.clone() }), [2, 4]);
-    assert_eq!(seqs(Filter { kind: Some("appliance".into()), ..every.clone() }), [1, 5]);
+    assert_eq!(seqs(Filter { kinds: vec!["appliance".into()], ..every.clone() }), [1, 5]);
+    let two = |other: &str| Filter { kinds: vec!["appliance".into(), other.into()], ..every.clone() };
+    assert_eq!((seqs(two("engine")), seqs(two("power"))), (vec![1, 2, 3, 4, 5], vec![1, 5]));
     assert_eq!(seqs(Filter { after: FactSeq(3), ..every.clone() }), [4, 5]);
     assert_eq!(seqs(Filter { since: UnixMs(1_004), ..every.clone() }), [4, 5]);
     assert_eq!(seqs(Filter { until: Some(UnixMs(1_002)), ..every.clone() }), [1, 2]);
@@ -100,7 +102,7 @@ fn a_reader_filters_by_node_kind_place_and_time_and_keeps_the_newest() {
     assert_eq!(seqs(Filter { last: Some(FactSeq(2)), ..every.clone() }), [1, 2]);
     assert_eq!(seqs(Filter { limit: 2, keep: Keep::Oldest, ..every.clone() }), [1, 2]);
     assert_eq!(seqs(Filter { limit: 2, ..every.clone() }), [4, 5]);
-    let some = Filter { since: UnixMs(1_002), until: Some(UnixMs(1_004)), kind: Some("engine".into()), ..every };
+    let some = Filter { since: UnixMs(1_002), until: Some(UnixMs(1_004)), kinds: vec!["engine".into()], ..every };
     let passing: Vec<u64> = all(dir.path()).iter().filter(|s| some.passes(s)).map(|s| s.seq.0).collect();
     assert_eq!((seqs(some), passing), (vec![2, 3, 4], vec![2, 3, 4]));
 }

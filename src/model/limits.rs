@@ -65,6 +65,8 @@ pub const TOLD_BYTES_MAX: usize = 128;
 pub const REFUSED_MACHINES_MAX: usize = 4_096;
 /// Rules of enrolment; a description with more is refused.
 pub const ENROLL_RULES_MAX: usize = 256;
+/// Names kept of nodes that were removed; the one that was removed longest ago goes first, and is its id then.
+pub const REMOVED_NODES_MAX: usize = 20_000;
 /// Bytes of an API request's body; a larger one is answered with 413.
 pub const API_BODY_BYTES_MAX: usize = 8 << 20;
 /// Tokens of the API; at the bound a new one is refused until one is revoked.

@@ -9,6 +9,7 @@ use crate::model::{Digest, Name, NodeSet, Role, UnixMs};
 /// A token to be made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
 pub struct TokenRequest {
     /// Its name.
     pub name: Name,

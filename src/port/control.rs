@@ -15,6 +15,7 @@ use crate::state::{Control, Node, State};
 /// What is to be frozen or thawed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
 pub struct FreezeRequest {
     /// Everything, nodes that are not described yet included; then no nodes are selected.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -118,6 +119,7 @@ pub enum TimeoutBy {
 /// What is to be switched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
 pub struct SwitchRequest {
     /// On or off.
     pub to: Switch,
@@ -138,6 +140,7 @@ pub struct SwitchAnswer {
 /// A timeout to set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
 pub struct TimeoutRequest {
     /// In milliseconds; nothing for the configured or the declared one.
     pub timeout_ms: Option<u64>,

@@ -14,7 +14,7 @@ use crate::model::given::UNCHANGED_SECRET;
 use crate::model::schema::Setting;
 use crate::model::{
     BmcDriver, DhcpOptions, Duid, EnrollRule, Extension, Given, Mac, Name, NetworkSpec, NodeId, NodeIpv6, NodeMatch,
-    PoolSpec, Revision, Symbol, TargetSpec, Template, UnixMs, VarPath, VarType,
+    Revision, Symbol, TargetSpec, Template, UnixMs, VarPath, VarType,
 };
 use crate::plan::Unnamed;
 use crate::plan::resolve::{NodeDescription, SaidBy, said_by, said_of};
@@ -105,6 +105,7 @@ pub struct TemplateRequest {
 /// A pool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
 pub struct PoolRequest {
     /// Its name.
     pub name: Name,
@@ -246,19 +247,15 @@ impl From<&Template> for TemplateRequest {
     }
 }
 
-impl From<&PoolSpec> for PoolRequest {
-    fn from(pool: &PoolSpec) -> Self {
-        PoolRequest { name: pool.name.clone(), template: TemplateRequest::from(&pool.template) }
-    }
-}
-
 /// A pool, with its nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PoolDocument {
-    /// What it says.
+    /// Its name.
+    pub name: Name,
+    /// What its nodes have in common.
     #[serde(flatten)]
-    pub pool: PoolRequest,
+    pub template: TemplateRequest,
     /// Its nodes, as a node set.
     pub nodes: String,
     /// How many they are.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::control::HeldDocument;
 use crate::fact::{Fact, PowerState, Stamped};
 use crate::model::hardware::Hardware;
-use crate::model::{BmcDriver, FactSeq, Mac, Name, NodeId, Revision, UnixMs};
+use crate::model::{BmcDriver, FactSeq, Given, Mac, Name, NodeId, Revision, UnixMs, VarPath};
 use crate::plan::{Change, Stage, WhatIf, goal_reached};
 use crate::state::{Node, State};
 
@@ -51,8 +51,8 @@ pub struct NodeDocument {
     pub observed: BTreeMap<String, String>,
     /// How far it has come, in one word.
     pub stage: String,
-    /// Since when, in seconds.
-    pub stage_s: f64,
+    /// For how many seconds; nothing where that is not known.
+    pub stage_s: Option<f64>,
     /// The step under way, if there is one.
     pub step: Option<String>,
     /// Whether it is quarantined.
@@ -122,7 +122,7 @@ impl NodeDocument {
     pub fn new(node: &Node, now: UnixMs) -> Self {
         let (stage, since) = stage_of(node);
         #[allow(clippy::cast_precision_loss)]
-        let stage_s = since.map_or(0.0, |at| (now.since(at) / 100) as f64 / 10.0);
+        let stage_s = since.map(|at| (now.since(at) / 100) as f64 / 10.0);
         let spec = &node.spec;
         NodeDocument {
             name: spec.name.clone(),
@@ -218,18 +218,30 @@ pub struct Selection {
 /// Goals to set by hand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
 pub struct GoalsRequest {
     /// The nodes.
     #[serde(flatten)]
     pub nodes: Selection,
     /// Values by variable path; nothing takes back what was set by hand.
-    pub goals: BTreeMap<String, Option<String>>,
+    pub goals: BTreeMap<String, Option<Given>>,
     /// Refused unless every node still has this revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_revision: Option<Revision>,
     /// Whether the nodes may be disturbed for it although they are busy or guarded.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub even_if_busy: bool,
+}
+
+/// What values by hand would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PlannedGoals {
+    /// What would be done.
+    #[serde(flatten)]
+    pub plan: WhatIf,
+    /// The values, as they were understood; nothing where one would be taken back, and of a secret that it is one.
+    pub goals: BTreeMap<VarPath, Option<Given>>,
 }
 
 /// What to do with the power of nodes.
@@ -248,6 +260,7 @@ pub enum PowerVerb {
 /// A request about the power of nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
 pub struct PowerRequest {
     /// The nodes.
     #[serde(flatten)]
@@ -262,11 +275,18 @@ pub struct PowerRequest {
 /// A request that needs nothing but nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
 pub struct NodesRequest {
     /// The nodes.
     #[serde(flatten)]
     pub nodes: Selection,
 }
+
+/// A request that needs nothing but to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct BareRequest {}
 
 /// A request was journaled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -278,6 +298,10 @@ pub struct Accepted {
     pub count: usize,
     /// The journal's last fact of it.
     pub seq: FactSeq,
+    /// The values that were asked for by hand, as they were understood; nothing where one was taken back, and of a secret
+    /// that it is one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub goals: BTreeMap<VarPath, Option<Given>>,
     /// Those of them whose next step is held back, and by what.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held: Vec<HeldDocument>,
@@ -317,7 +341,7 @@ pub struct EventDocument {
     pub at: String,
     /// When it was taken, in milliseconds since 1970.
     pub at_ms: UnixMs,
-    /// The node's name, or its id when no node has it any more.
+    /// The node's name, also when it was removed since; its id when its name is not known any more.
     pub node: Option<String>,
     /// Its source.
     pub kind: String,
@@ -331,7 +355,7 @@ impl EventDocument {
     /// The document of `stamped`, with the node's name from `state`.
     #[must_use]
     pub fn new(state: &State, stamped: &Stamped<Fact>) -> Self {
-        let name = |id: NodeId| state.node(id).map_or_else(|| id.to_string(), |node| node.spec.name.to_string());
+        let name = |id: NodeId| state.name_of(id).map_or_else(|| id.to_string(), ToString::to_string);
         EventDocument {
             seq: stamped.seq,
             at: stamped.at.to_string(),

@@ -20,6 +20,7 @@ mod module;
 mod node;
 mod observe;
 mod operator;
+mod removed;
 mod suppose;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,7 @@ pub use node::{
     AgentLink, Aim, Attempt, Desired, DesiredSource, InFlight, Lease, Mark, Marked, MetadataGrant, Node, Observed,
     Request, RetryState, StateSource,
 };
+pub use removed::Removed;
 
 use crate::fact::{ApplianceFact, DhcpEvent, DhcpFact, Fact, Stamped, Told};
 use crate::model::ipv6::mac_in_address;
@@ -99,6 +101,9 @@ pub struct State {
     /// Addresses of IPv6 pools that are given out.
     #[serde(default)]
     pub leases6: Leases6,
+    /// Nodes that were removed.
+    #[serde(default)]
+    pub removed: Removed,
     /// Machines that asked for an address and are no node.
     pub unknown: OrdMap<Mac, UnknownMachine>,
     /// Machines that an operator refused.
@@ -209,6 +214,12 @@ impl State {
         let node = self.node_with_mac(mac_in_address(ip)?)?;
         let subnet = self.network_of(node)?.ipv6.as_ref()?.subnet;
         (subnet.contains(ip) || ip.is_unicast_link_local()).then_some(node)
+    }
+
+    /// The name of a node, also of one that was removed.
+    #[must_use]
+    pub fn name_of(&self, id: NodeId) -> Option<&Name> {
+        self.node(id).map(|node| &node.spec.name).or_else(|| self.removed.name(id))
     }
 
     /// The token with this name.

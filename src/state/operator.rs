@@ -55,7 +55,7 @@ pub(super) fn apply(state: &mut State, at: UnixMs, event: &OperatorEvent) {
             settle_where(state, at, |_| true);
         }
         OperatorEvent::NodeDescribed { node, spec } => describe_node(state, at, *node, spec),
-        OperatorEvent::NodeRemoved { node, .. } => remove_node(state, *node),
+        OperatorEvent::NodeRemoved { node, name } => remove_node(state, *node, name),
         OperatorEvent::GoalSet { node, path, value } => {
             state.change(*node, |n| {
                 if *path == VarPath::power() {
@@ -140,6 +140,7 @@ fn describe_node(state: &mut State, at: UnixMs, id: NodeId, spec: &NodeSpec) {
         forget_names(state, id);
         state.change(id, |node| redescribe(node, spec));
     } else {
+        state.removed.forget(id);
         state.nodes.insert(id, Arc::new(Node::new(id, spec.clone())));
     }
     state.by_name.insert(spec.name.clone(), id);
@@ -164,8 +165,9 @@ fn describe_node(state: &mut State, at: UnixMs, id: NodeId, spec: &NodeSpec) {
     settle(state, at, id);
 }
 
-fn remove_node(state: &mut State, id: NodeId) {
+fn remove_node(state: &mut State, id: NodeId, name: &Name) {
     forget_names(state, id);
+    state.removed.add(id, name.clone());
     state.nodes.remove(&id);
     state.control.node_is_well(id);
 }

@@ -418,3 +418,30 @@ fn a_boot_that_nobody_armed_begins_where_the_one_before_has_ended() {
     by_hand.extend(armed);
     assert_eq!(marks(&by_hand), begun);
 }
+
+#[test]
+fn a_removed_nodes_name_is_remembered_and_at_the_bound_the_oldest_is_forgotten() {
+    let mut state = State::default();
+    let (node, other) = (id(), NodeId(Uuid::from_u128(2)));
+    let described = |node| OperatorFact::from(OperatorEvent::NodeDescribed { node, spec: Box::new(spec()) });
+    let removed =
+        |node: NodeId, name: &str| OperatorFact::from(OperatorEvent::NodeRemoved { node, name: name.parse().unwrap() });
+    let apply = |state: &mut State, fact: OperatorFact| {
+        let seq = FactSeq(state.seq.0 + 1);
+        state.apply(&Stamped { seq, at: UnixMs(seq.0), fact: Fact::Operator(fact) });
+    };
+    apply(&mut state, described(node));
+    apply(&mut state, removed(node, "n1"));
+    apply(&mut state, described(other));
+    let n1: Name = "n1".parse().unwrap();
+    assert_eq!((state.name_of(node), state.name_of(other)), (Some(&n1), Some(&n1)));
+    assert_eq!(state.removed.named(&n1).collect::<Vec<_>>(), [node], "who is there is not among those who were");
+    apply(&mut state, described(node));
+    assert_eq!(state.removed, Removed::default(), "it is a node again");
+    apply(&mut state, removed(node, "n1"));
+    for number in 0..crate::model::limits::REMOVED_NODES_MAX {
+        assert_eq!(state.name_of(node), Some(&n1), "{number}");
+        apply(&mut state, removed(NodeId(Uuid::from_u128(100 + number as u128)), "x"));
+    }
+    assert_eq!(state.name_of(node), None);
+}

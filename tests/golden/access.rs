@@ -94,6 +94,9 @@ fn an_operator_logs_in_once_and_then_does_what_the_token_may_and_no_more() {
     remote.refused("power off n[3-4]", "", &["ops (operator of n[1-3]) may not change n4", "ask an administrator"]);
     remote.refused("apply -f cluster.toml", "", &["the role admin may"]);
     remote.refused("token create x --role viewer", "", &["the role admin may"]);
+    for all in ["mass-event clear", "freeze --all", "thaw --all"] {
+        remote.refused(all, "", &["ops (operator of n[1-3]) may change nodes alone"]);
+    }
     let events = appliance.run("events n1 --kind operator", 0);
     assert!(events.contains("asked for power=off, by ops"), "{events}");
     assert!(appliance.run("token list", 0).contains("s ago"), "its last use is told");
@@ -217,4 +220,24 @@ fn at_a_terminal_the_fingerprint_is_asked_about_and_the_token_is_not_shown() {
         assert!(!rest.contains(&secret), "{rest}");
         assert_eq!(rest.contains("logged in to https") && !rest.contains("not logged in"), logged_in, "{rest}");
     }
+}
+
+#[test]
+fn a_secret_comes_in_by_the_standard_input_and_is_printed_by_no_command() {
+    let appliance = described();
+    let variable = "[[extension]]\nname = \"site\"\n[[extension.variable]]\npath = \"site.key\"\ntype = \"secret\"\nset = \"config\"\n";
+    fs::write(appliance.dir.path().join("site.toml"), variable).unwrap();
+    appliance.run("apply -f site.toml", 0);
+    let socket = format!("unix:{}/api.sock", appliance.dir.path().display());
+    let root = operator(&appliance).with("BOOTES_API", &socket);
+    let planned = root.run("plan --set n[1-2] --stdin site.key", "hunter2\n");
+    assert_eq!((planned.0, planned.1.contains("bootes set 'n[1-2]' --stdin site.key")), (2, true), "{planned:?}");
+    let told = root.ok("set n[1-2] --stdin site.key", "hunter2\n");
+    assert!(told.starts_with("asked for site.key=(secret), 2 nodes: n[1-2]\n") && !told.contains("hunter"), "{told}");
+    let (code, told) = root.run("plan --set n1 site.key=hunter3", "");
+    assert!(code == 2 && told.contains("bootes set n1 site.key=…") && !told.contains("hunter"), "{told}");
+    let told = root.ok("set n1 site.key=hunter3", "");
+    assert!(told.starts_with("asked for site.key=(secret), 1 node: n1\n") && !told.contains("hunter"), "{told}");
+    let (code, told) = root.run("set n1 --stdin site.key", "\n");
+    assert!(code == 2 && told.contains("no value of site.key on the standard input"), "{told}");
 }

@@ -1,13 +1,14 @@
 //! The API's answers about the small cluster, over real HTTP on a unix socket, with every request noted.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 use bootes::fact::OperatorEvent;
 use bootes::model::{
-    BmcTemplate, CakeSpec, Digest, FactSeq, ImagePin, Moment, NodeId, NodeSet, Place, Role, Sealed, Template, UnixMs,
-    VarPath,
+    BmcTemplate, CakeSpec, Digest, FactSeq, Given, ImagePin, Moment, NodeId, NodeSet, Place, Role, Sealed, Template,
+    UnixMs, VarPath,
 };
 use bootes::plan::enroll::{Proposal, propose};
 use bootes::plan::resolve::NodeDescription;
@@ -16,7 +17,7 @@ use bootes::port::access::{CertificateDocument, CreatedToken, TokenDocument};
 use bootes::port::control::{ClusterDocument, FreezeAnswer, MassEventDocument, MutationDocument, SwitchAnswer, held};
 use bootes::port::describe::{ApplyRequest, CreateRequest, NodeDetail, ValueDocument, VariableState};
 use bootes::port::document::{
-    Accepted, ApplyAnswer, EventDocument, Items, ModuleDocument, NodeDocument, PowerDocument, Problem,
+    Accepted, ApplyAnswer, EventDocument, Items, ModuleDocument, NodeDocument, PlannedGoals, PowerDocument, Problem,
 };
 use bootes::port::graph::GraphDocument;
 use bootes::port::history::{DiffDocument, PastNodes, PlaceDocument};
@@ -177,6 +178,7 @@ fn route<'a>(
         let nodes = nodes(cluster, asked()["nodes"].as_str())?;
         let names = NodeSet::fold(nodes.iter().map(|node| node.spec.name.as_str()));
         let seq = FactSeq(state.seq.0 + nodes.len() as u64);
+        let goals = told(&asked()["goals"]);
         let asked: Vec<OperatorEvent> = match asked()["power"].as_str() {
             Some("off") => nodes.iter().map(|node| power_off(node)).collect(),
             _ => vec![],
@@ -187,6 +189,7 @@ fn route<'a>(
             nodes: names,
             count: nodes.len(),
             seq,
+            goals,
             held: held(&after, &nodes, &cluster.graph, &cluster.policy, now),
         })
     };
@@ -210,6 +213,7 @@ fn route<'a>(
                 nodes: names,
                 count: nodes.len(),
                 seq: FactSeq(state.seq.0 + nodes.len() as u64),
+                goals: Default::default(),
                 held: Vec::new(),
             })
         }
@@ -302,7 +306,7 @@ fn route<'a>(
         }
         "/api/v1/plan/goals" => {
             let events = goals(&nodes(cluster, asked()["nodes"].as_str())?, &asked());
-            text(&what_if(&events))
+            text(&PlannedGoals { plan: what_if(&events), goals: told(&asked()["goals"]) })
         }
         "/api/v1/cluster" => text(&ClusterDocument::new(state, &cluster.policy)),
         "/api/v1/mass-event" | "/api/v1/mass-event/clear" => text(&MassEventDocument::new(state)),
@@ -329,7 +333,14 @@ fn route<'a>(
                 let events = goals(&nodes(cluster, asked()["nodes"].as_str())?, &asked());
                 approved(&what_if(&events))?;
             }
-            for (path, value) in asked()["goals"].as_object().unwrap() {
+            let seen = asked()["if_revision"].as_u64();
+            let nodes = nodes(cluster, asked()["nodes"].as_str())?;
+            if let Some(node) = nodes.iter().find(|node| seen.is_some_and(|seen| seen != node.revision.0)) {
+                let detail = format!("node {} is at revision {} now", node.spec.name, node.revision.0);
+                let current = serde_json::to_value(NodeDetail::new(state, node, now)).ok();
+                return Err(Problem { current, ..problem(412, "stale", detail) });
+            }
+            for (path, value) in asked()["goals"].as_object().unwrap().iter().filter(|(path, _)| *path != SECRET) {
                 let goal = path.parse().and_then(|path| match value.as_str() {
                     Some(text) => cluster.core.state().schema.parse_goal(&path, text).map(|_| ()),
                     None => Ok(()),
@@ -433,6 +444,20 @@ fn goals(nodes: &[Arc<Node>], asked: &Value) -> Vec<OperatorEvent> {
     nodes.iter().flat_map(goal).collect()
 }
 
+/// A variable that is a secret here.
+const SECRET: &str = "site.key";
+
+/// Values by hand, as they are told.
+fn told(goals: &Value) -> BTreeMap<VarPath, Option<Given>> {
+    let value = |path: &str, value: &Value| match path {
+        SECRET => Given::Text("(secret)".into()),
+        _ => serde_json::from_value(value.clone()).unwrap(),
+    };
+    let told =
+        |(path, given): (&String, &Value)| (path.parse().unwrap(), (!given.is_null()).then(|| value(path, given)));
+    goals.as_object().into_iter().flatten().map(told).collect()
+}
+
 fn tokens() -> Vec<TokenDocument> {
     let at = |ms: u64| UnixMs(1_795_226_400_000 + ms);
     let token =
@@ -484,7 +509,7 @@ fn events<'a>(cluster: &Cluster, get: &impl Fn(&str) -> Option<&'a str>) -> Resu
             Some(Place::At(at)) => stamped.at <= at,
             None => true,
         })
-        .filter(|stamped| get("kind").is_none_or(|kind| kind == stamped.fact.kind()))
+        .filter(|stamped| get("kind").is_none_or(|kinds| kinds.split(',').any(|kind| kind == stamped.fact.kind())))
         .filter(|stamped| wanted.as_ref().is_none_or(|ids| stamped.fact.node().is_some_and(|id| ids.contains(&id))))
         .map(|stamped| EventDocument::new(cluster.core.state(), stamped))
         .collect();

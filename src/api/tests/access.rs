@@ -105,7 +105,11 @@ async fn a_token_for_some_nodes_changes_these_alone_and_reads_all() {
     let api = appliance().await;
     let [_, one, ..] = api.tokens().await;
     for path in ["goals", "power", "release", "power/status"] {
-        let body = |nodes: &str| json!({"nodes": nodes, "power": "cycle", "goals": {"power": "off"}});
+        let body = |nodes: &str| match path {
+            "goals" => json!({"nodes": nodes, "goals": {"power": "off"}}),
+            "power" => json!({"nodes": nodes, "power": "cycle"}),
+            _ => json!({ "nodes": nodes }),
+        };
         let path = format!("/api/v1/{path}");
         assert_eq!(api.with(&one, "POST", &path, &body("n1")).await.0, 200, "{path}");
         let before = api.get("/api/v1/events?limit=1").await.1;
@@ -117,6 +121,21 @@ async fn a_token_for_some_nodes_changes_these_alone_and_reads_all() {
     }
     let (_, nodes) = api.with(&one, "GET", "/api/v1/nodes", &Value::Null).await;
     assert_eq!(nodes["items"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_token_for_some_nodes_says_nothing_about_all_of_them_even_where_nothing_would_change() {
+    let api = appliance().await;
+    let [_, one, ops, _] = api.tokens().await;
+    for (path, body) in
+        [("mass-event/clear", json!({})), ("freeze", json!({"all": true})), ("thaw", json!({"all": true}))]
+    {
+        let path = format!("/api/v1/{path}");
+        let (status, problem) = api.with(&one, "POST", &path, &body).await;
+        assert_eq!(status, 403, "{path}: {problem}");
+        assert!(problem["detail"].as_str().unwrap().contains("may change nodes alone"), "{problem}");
+        assert_eq!(api.with(&ops, "POST", &path, &body).await.0, 200, "{path}");
+    }
 }
 
 #[tokio::test]

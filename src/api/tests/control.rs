@@ -45,7 +45,7 @@ async fn nodes_are_frozen_by_what_they_are_and_nothing_is_frozen_by_mistake() {
     assert!(answer["detail"].as_str().is_some(), "{answer}");
     let (status, answer) = api.post("/api/v1/freeze", &json!({"where": ["!run"], "nodes": "n2"})).await;
     assert_eq!((status.as_u16(), &answer["frozen_nodes"]), (200, &json!("n2")), "{answer}");
-    for vague in [json!({}), json!({"node": "n1"}), json!({"all": true, "nodes": "n1"}), json!({"all": false})] {
+    for vague in [json!({}), json!({"all": true, "nodes": "n1"}), json!({"all": false})] {
         let (status, answer) = api.post("/api/v1/freeze", &vague).await;
         assert_eq!(status.as_u16(), 422, "{vague}: {answer}");
     }

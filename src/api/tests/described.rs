@@ -110,6 +110,29 @@ async fn every_route_answers_as_it_is_described() {
     }
 }
 
+/// A misspelt field must not be taken for one that is left out: the token would be good for all nodes, for ever.
+#[tokio::test]
+async fn a_field_that_there_is_not_is_refused_by_every_route_and_nothing_is_done() {
+    let api = appliance().await;
+    api.post("/api/v1/apply", &description()).await;
+    let before = api.get("/api/v1/health").await.1["journal"]["last_seq"].clone();
+    for row in ROUTES.iter().filter(|row| !good(row.handler).1.is_null()) {
+        let (name, mut body) = good(row.handler);
+        body["if_revison"] = json!(1);
+        let path = row.path.replace("{name}", name).replace("{path}", "power") + query(row.handler);
+        let request =
+            Request::builder().method(row.method.clone()).uri(&path).header("content-type", "application/json");
+        let (status, problem) = read(api.send(request.body(Full::from(body.to_string())).unwrap()).await).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{} {path}: {problem}", row.method);
+        assert!(problem["detail"].as_str().unwrap().contains("if_revison"), "{path}: {problem}");
+    }
+    let mut pool = description();
+    pool["pools"] = json!([{"name": "c", "network": "boot", "cakee": "hello"}]);
+    let (status, problem) = api.post("/api/v1/apply", &pool).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{problem}");
+    assert_eq!(api.get("/api/v1/health").await.1["journal"]["last_seq"], before);
+}
+
 #[tokio::test]
 async fn every_event_of_a_stream_is_as_it_is_described() {
     let api = appliance().await;

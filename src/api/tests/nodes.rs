@@ -270,3 +270,69 @@ async fn a_whole_description_removes_what_it_does_not_name() {
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(refused["detail"].as_str().unwrap().contains("the cluster's defaults"), "{refused}");
 }
+
+/// The command line prints what comes back, and the approval that it suggests.
+#[tokio::test]
+async fn what_was_asked_for_by_hand_is_told_as_it_was_understood_and_a_secret_is_not() {
+    let api = applied().await;
+    let goals = json!({"site.key": "hunter2-by-hand", "site.slots": 4, "site.rack": "r2", "power": null});
+    let request = json!({"nodes": "n1", "goals": goals});
+    for path in ["/api/v1/plan/goals", "/api/v1/goals"] {
+        let (status, answer) = api.post(path, &request).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {answer}");
+        let told = json!({"site.key": "(secret)", "site.slots": 4, "site.rack": "r2", "power": null});
+        assert_eq!(answer["goals"], told, "{path}");
+        assert!(!answer.to_string().contains("hunter2"), "{answer}");
+    }
+    let n1 = api.look("nodes/n1").await;
+    assert_eq!(n1["variables"]["site.slots"]["desired"]["given"], 4);
+    let (status, problem) = api.post("/api/v1/goals", &json!({"nodes": "n1", "goals": {"site.slots": [1, 2]}})).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{problem}");
+}
+
+#[tokio::test]
+async fn the_history_of_a_removed_node_is_had_by_its_name_and_by_its_id() {
+    let api = applied().await;
+    let id = api.look("nodes/n1").await["id"].as_str().unwrap().to_owned();
+    let request = Request::delete(N1).header("host", "localhost").body(Full::default()).unwrap();
+    assert_eq!(api.answered(Method::DELETE, N1, request).await.0, StatusCode::OK);
+    let by_name = api.look("events?nodes=n1").await;
+    let told: Vec<_> = by_name["items"].as_array().unwrap().iter().map(|event| event["what"].clone()).collect();
+    let is_the_end = |what: &Value| what.as_str().unwrap().starts_with("node n1 removed, by ");
+    assert!(told.last().is_some_and(is_the_end), "{told:?}");
+    assert!(by_name["items"].as_array().unwrap().iter().all(|event| event["node"] == "n1"), "{by_name}");
+    assert_eq!(api.look(&format!("events?nodes={id}")).await, by_name);
+    let both = api.look("events?nodes=n%5B1-2%5D").await;
+    assert!(both["items"].as_array().unwrap().len() > told.len());
+    for nobody in ["n1,n9", "00000000-0000-4000-8000-000000000000"] {
+        assert_eq!(api.get(&format!("/api/v1/events?nodes={nobody}")).await.0, StatusCode::NOT_FOUND);
+    }
+    // Whoever has the name now is meant by it.
+    let node = json!({"items": [{"name": "n1", "mac": "02:00:00:00:00:01", "ip": "10.0.0.1", "pool": "gpu"}]});
+    assert_eq!(api.post("/api/v1/nodes", &node).await.0, StatusCode::CREATED);
+    let now = api.look("events?nodes=n1").await;
+    let told: Vec<_> = now["items"].as_array().unwrap().iter().map(|event| event["what"].clone()).collect();
+    assert!(!told.iter().any(is_the_end), "{told:?}");
+    assert_eq!(api.look(&format!("events?nodes={id}")).await, by_name);
+}
+
+#[tokio::test]
+async fn a_path_and_a_description_that_name_different_nodes_are_told_as_what_they_are() {
+    let api = applied().await;
+    let description = api.look("nodes/n1").await["description"].clone();
+    let (status, _, problem) = api.change(Method::PUT, "/api/v1/nodes/n44", None, Some(description.clone())).await;
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(
+        status == 422 && detail.contains("names n44, which there is not, and the description names n1"),
+        "{detail}"
+    );
+    let (_, _, problem) = api.change(Method::PUT, "/api/v1/nodes/n2", None, Some(description)).await;
+    assert!(problem["detail"].as_str().unwrap().contains("node n2 cannot become n1"), "{problem}");
+}
+
+#[tokio::test]
+async fn for_how_long_nothing_is_known_of_a_node_is_not_said_to_be_no_time() {
+    let api = applied().await;
+    let n1 = api.look("nodes/n1").await;
+    assert_eq!((&n1["stage"], &n1["stage_s"]), (&json!("unknown"), &Value::Null), "{n1}");
+}
