@@ -185,5 +185,5 @@ pub(super) async fn clear_mass_event(
 }
 
 pub(super) fn cluster(api: &Api) -> Response<Body> {
-    json(&ClusterDocument::new(&api.context.state.now(), &api.context.policy))
+    json(&ClusterDocument::new(&api.context.state.now(), &api.context.graph, &api.context.policy))
 }

@@ -32,11 +32,14 @@ pub use fleet::{Fleet, OnTheWay, Slow, StageTimes, TimesS, fleet};
 pub use goal::{Goal, goal, goal_reached, image_seen};
 pub use graph::{Graph, GraphError};
 pub use group::{Between, Said, UnmetOfMany, WhyGroup, group};
-pub use hold::{Hold, hold, mass_event};
+pub use hold::{HeldStep, Hold, ahead, hold, mass_event};
 pub use search::{NoPlan, POWER_MODULE, Plan, Planner, expected_ms};
 pub use timeline::{Stage, timeline};
 pub use whatif::{Class, NodeChange, PlannedStep, Waiting, WaitsFor, Warning, WhatIf, what_if};
-pub use why::{Asker, Awaiting, Evidence, NoWay, Reason, Source, Suggestion, Unmet, Wait, WhyReport, why};
+pub use why::{
+    Asker, Awaiting, Evidence, EvidenceKind, NoWay, OffBy, Reason, Source, Suggestion, SwitchedOff, Unmet, Wait,
+    WhyReport, why,
+};
 
 pub use crate::model::mutation::{
     Budget, Change as Edge, Condition, Consequence, Context, Disruption, Mutation, Subject, Work,

@@ -188,6 +188,7 @@ fn redescribe(node: &mut Node, spec: &NodeSpec) {
     }
     if old.bmc != spec.bmc {
         node.last.bmc_problem = None;
+        node.last.bmc_end = None;
         if node.agent.session.is_none() {
             node.forget(&VarPath::power());
         }

@@ -304,7 +304,7 @@ fn route<'a>(
             let events = goals(&nodes(cluster, asked()["nodes"].as_str())?, &asked());
             text(&what_if(&events))
         }
-        "/api/v1/cluster" => text(&ClusterDocument::new(state, &cluster.policy)),
+        "/api/v1/cluster" => text(&ClusterDocument::new(state, &cluster.graph, &cluster.policy)),
         "/api/v1/mass-event" | "/api/v1/mass-event/clear" => text(&MassEventDocument::new(state)),
         "/api/v1/mutations" => {
             let document = |mutation| MutationDocument::new(mutation, &cluster.graph, &state.control, &cluster.policy);
