@@ -16,6 +16,7 @@ mod last;
 pub mod lease;
 pub mod machine;
 mod module;
+mod needs;
 mod node;
 mod observe;
 mod operator;
@@ -34,8 +35,8 @@ pub use lease::{Leases, MachineLease};
 pub use machine::{MachineStage, RefusedMachine, UnknownMachine};
 pub use last::{BmcEnd, ConsoleTail, DhcpEnd, FileEnd, FileKind, Last};
 pub use node::{
-    AgentLink, Aim, Attempt, Desired, DesiredSource, InFlight, Lease, Mark, Marked, MetadataGrant, Node, Observed,
-    Request, RetryState, StateSource,
+    AgentLink, Aim, Attempt, Desired, DesiredSource, InFlight, Lease, Mark, Marked, MetadataGrant, Needs, Node,
+    Observed, Request, RetryState, StateSource,
 };
 
 use crate::fact::{ApplianceFact, DhcpEvent, DhcpFact, Fact, Stamped, Told};

@@ -11,7 +11,7 @@ use bootes::model::{
 };
 use bootes::plan::enroll::{Proposal, propose};
 use bootes::plan::resolve::NodeDescription;
-use bootes::plan::{Description, Planner, WhatIf, diff, what_if, why};
+use bootes::plan::{Description, Planner, WhatIf, diff, goal_warnings, what_if, why};
 use bootes::port::access::{CertificateDocument, CreatedToken, TokenDocument};
 use bootes::port::control::{ClusterDocument, FreezeAnswer, MassEventDocument, MutationDocument, SwitchAnswer, held};
 use bootes::port::describe::{ApplyRequest, CreateRequest, NodeDetail, ValueDocument, VariableState};
@@ -179,6 +179,10 @@ fn route<'a>(
         let seq = FactSeq(state.seq.0 + nodes.len() as u64);
         let asked: Vec<OperatorEvent> = match asked()["power"].as_str() {
             Some("off") => nodes.iter().map(|node| power_off(node)).collect(),
+            _ if path.ends_with("release") => {
+                nodes.iter().map(|node| OperatorEvent::Released { node: node.id }).collect()
+            }
+            _ if asked()["goals"].is_object() => goals(&nodes, &asked()),
             _ => vec![],
         };
         let after = state.supposing(now, &asked);
@@ -188,6 +192,7 @@ fn route<'a>(
             count: nodes.len(),
             seq,
             held: held(&after, &nodes, &cluster.graph, &cluster.policy, now),
+            warnings: goal_warnings(nodes.iter().map(Arc::as_ref), &cluster.graph),
         })
     };
     let what_if = |events: &[OperatorEvent]| {
@@ -211,6 +216,7 @@ fn route<'a>(
                 count: nodes.len(),
                 seq: FactSeq(state.seq.0 + nodes.len() as u64),
                 held: Vec::new(),
+                warnings: Vec::new(),
             })
         }
         "/api/v1/nodes" if *method == Method::POST => {

@@ -4,15 +4,18 @@ use super::advice::{advice, release};
 use super::{finish, noun, section};
 use crate::cli::clock::{ago, ahead, span};
 use crate::model::UnixMs;
-use crate::plan::{Evidence, EvidenceKind, HeldStep, Hold, Reason, Unmet, Wait, WhyReport};
+use crate::plan::{Evidence, EvidenceKind, HeldStep, Hold, Reason, SetAside, Unmet, Wait, WhyReport};
 
 /// The whole report.
 pub(super) fn tell(report: &WhyReport, now: UnixMs) -> String {
     let mut lines = vec![format!("{}: {}", report.name, sentence(&report.reason, now))];
+    let waits = |goal: &SetAside| format!("{}={} waits while power=off is wanted", goal.path, goal.wanted);
     if report.reason == Reason::AtGoal {
+        section(&mut lines, "aside", report.set_aside.iter().map(waits));
         return finish(&lines);
     }
     section(&mut lines, "unmet", report.unmet.iter().map(unmet));
+    section(&mut lines, "aside", report.set_aside.iter().map(waits));
     let sources = report.evidence.iter().map(|evidence| evidence.source.to_string().len()).max().unwrap_or(0);
     let seen = report
         .evidence

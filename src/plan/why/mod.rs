@@ -20,7 +20,7 @@ pub use off::{OffBy, SwitchedOff};
 pub use suggest::Suggestion;
 
 use super::decide::{Decision, Policy, decide};
-use super::goal::{goal, image_seen};
+use super::goal::{SetAside, goal, image_seen, set_aside};
 use super::hold::{HeldStep, Hold, ahead, hold};
 use super::search::{NoPlan, Planner};
 use crate::fact::{BmcProblem, StepName};
@@ -39,6 +39,9 @@ pub struct WhyReport {
     pub reason: Reason,
     /// The goals that are not met.
     pub unmet: Vec<Unmet>,
+    /// The goals that wait while `power=off` is wanted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set_aside: Vec<SetAside>,
     /// The steps that are left, the one under way first.
     pub plan: Vec<StepName>,
     /// What else holds steps that are still to be started, whatever the reason is.
@@ -272,6 +275,7 @@ pub fn why(node: &Node, control: &Control, planner: &mut Planner, policy: &Polic
         id: node.id,
         suggestion: suggest::suggest(node, &reason, last.as_ref()),
         unmet: unmet(node),
+        set_aside: set_aside(node),
         plan,
         held,
         evidence,
