@@ -31,9 +31,9 @@ use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
 pub use control::{Control, LEARNED_MIN, Learned, MassEvent};
+pub use last::{BmcEnd, ConsoleTail, DhcpEnd, FileEnd, FileKind, Last};
 pub use lease::{Leases, MachineLease};
 pub use machine::{MachineStage, RefusedMachine, UnknownMachine};
-pub use last::{BmcEnd, ConsoleTail, DhcpEnd, FileEnd, FileKind, Last};
 pub use node::{
     AgentLink, Aim, Attempt, Desired, DesiredSource, InFlight, Lease, Mark, Marked, MetadataGrant, Needs, Node,
     Observed, Request, RetryState, StateSource,
