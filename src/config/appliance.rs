@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::error::{ConfigError, ValueError};
 use super::field::{Document, Field, Table};
-use super::keys::appliance as keys;
+use super::keys::{Key, appliance as keys};
 use super::module::{self, OutsideModule};
 use super::source::Source;
 use super::{suggest, switches};
