@@ -21,6 +21,7 @@ use crate::engine::now;
 use crate::fact::{Fact, OperatorEvent, OperatorFact};
 use crate::model::limits::API_BODY_BYTES_MAX;
 use crate::model::{FactSeq, Given, Name, NodeId, NodeSet, Value, VarPath};
+use crate::plan::goal_warnings;
 use crate::port::control::held;
 use crate::port::document::{Accepted, GoalsRequest, Items, NodesRequest, PowerDocument, PowerRequest, PowerVerb};
 use crate::state::{Node, State};
@@ -70,7 +71,8 @@ async fn ask_of(
     let after: Vec<Arc<Node>> = nodes.iter().filter_map(|node| state.node(node.id).cloned()).collect();
     let held = held(&state, &after, &api.context.graph, &api.context.policy, now());
     let names = NodeSet::fold(nodes.iter().map(|node| node.spec.name.as_str()));
-    Ok(json(&Accepted { nodes: names, count: nodes.len(), seq, goals: told(&goals), held }))
+    let warnings = goal_warnings(after.iter().map(Arc::as_ref), &api.context.graph.with_modules(&state));
+    Ok(json(&Accepted { nodes: names, count: nodes.len(), seq, goals: told(&goals), held, warnings }))
 }
 
 async fn for_each(

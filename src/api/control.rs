@@ -189,5 +189,5 @@ pub(super) async fn clear_mass_event(
 }
 
 pub(super) fn cluster(api: &Api) -> Response<Body> {
-    json(&ClusterDocument::new(&api.context.state.now(), &api.context.policy))
+    json(&ClusterDocument::new(&api.context.state.now(), &api.context.graph, &api.context.policy))
 }

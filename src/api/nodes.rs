@@ -145,7 +145,7 @@ async fn take_away(api: &Api, caller: &Caller, state: &State, names: Vec<Name>) 
     let description = Description { removed_nodes: names.into_iter().collect(), ..Description::default() };
     let (_, events) = diff(state, &description).map_err(Refusal::invalid)?;
     let seq = submit(api, caller, events).await?;
-    Ok(json(&Accepted { nodes, count, seq, goals: BTreeMap::new(), held: Vec::new() }))
+    Ok(json(&Accepted { nodes, count, seq, goals: BTreeMap::new(), held: Vec::new(), warnings: Vec::new() }))
 }
 
 /// Describes nodes, newly or differently, as an apply would.

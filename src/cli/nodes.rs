@@ -41,7 +41,7 @@ pub fn counted(accepted: &Accepted) -> String {
     format!("{} {noun}: {}", accepted.count, accepted.nodes)
 }
 
-/// Says who waits before the next step, and for what: whoever asked should not have to wonder why nothing happens.
+/// Says what is to be known of the goals, and who waits before which step, and for what: whoever asked should not have to wonder why nothing happens.
 pub fn tell_held(accepted: &Accepted) {
     for held in &accepted.held {
         let verb = if held.count == 1 { "waits" } else { "wait" };
@@ -49,6 +49,10 @@ pub fn tell_held(accepted: &Accepted) {
             WaitsFor::Held { hold: Hold::Guarded { .. } } => "; --even-if-busy does not wait",
             _ => "",
         };
-        tell(&format!("{} {verb} before {} for {}{leave}", held.nodes, held.step, held.text));
+        let step = held.step.as_deref().unwrap_or("any further step");
+        tell(&format!("{} {verb} before {step} for {}{leave}", held.nodes, held.text));
+    }
+    for warning in &accepted.warnings {
+        tell(&warning.to_string());
     }
 }

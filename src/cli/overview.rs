@@ -51,7 +51,10 @@ fn mass_event(cluster: &ClusterDocument) -> Cell {
 
 fn disabled(cluster: &ClusterDocument) -> String {
     let modules = cluster.disabled_modules.iter().map(|module| format!("module {module}"));
-    modules.chain(cluster.disabled_mutations.iter().cloned()).collect::<Vec<_>>().join(", ")
+    let configured = cluster.configured_off_modules.iter().map(|module| format!("module {module}"));
+    let configured = configured.chain(cluster.configured_off_mutations.iter().cloned());
+    let by_operators = modules.chain(cluster.disabled_mutations.iter().cloned());
+    by_operators.chain(configured.map(|name| format!("{name} (configuration)"))).collect::<Vec<_>>().join(", ")
 }
 
 fn disturbed(cluster: &ClusterDocument) -> String {

@@ -3,6 +3,7 @@
 //! One node is told in full. Of many, those that share a reason are told together (`each` tells them one by one); the
 //! appliance groups them, and here is only what is printed. Ages are by the appliance's clock.
 
+mod advice;
 mod many;
 mod one;
 

@@ -14,7 +14,7 @@ use super::field::{Document, Field, Table};
 use super::keys::{Key, appliance as keys};
 use super::module::{self, OutsideModule};
 use super::source::Source;
-use super::suggest;
+use super::{suggest, switches};
 use crate::journal::KeepPolicy;
 use crate::plan::{Graph, Policy};
 
@@ -162,9 +162,9 @@ pub struct Engine {
     pub mass_nodes_min: u64,
     /// The window, in seconds.
     pub mass_window_s: u64,
-    /// Mutations that are never planned with. Modules that are not there yet may declare them.
+    /// Mutations that are never planned with. Those of modules from outside need not be declared yet.
     pub disabled_mutations: Vec<String>,
-    /// Modules whose mutations are never planned with. They need not be there yet.
+    /// Modules whose mutations are never planned with.
     pub disabled_modules: Vec<String>,
 }
 
@@ -411,15 +411,12 @@ fn engine(table: &Table, modules: &[OutsideModule]) -> Result<Engine, ConfigErro
         let field = table.get(&keys::BACKOFF_MAX_S).map_or_else(|| table.need(&keys::BACKOFF_BASE_S), Ok)?;
         return Err(field.bad(ValueError::BackoffOrder { max_s, base_s }));
     }
-    let mut timeouts_s = BTreeMap::new();
-    if let Some(field) = table.get(&keys::TIMEOUTS) {
-        take_timeouts("", &field, &mutation_names(), modules, &mut timeouts_s)?;
-    }
+    let names = switches::Names::of(modules);
     Ok(Engine {
         retry_budget: u32::try_from(table.number(&keys::RETRY_BUDGET)?).unwrap_or(u32::MAX),
         backoff_base_s: base_s,
         backoff_max_s: max_s,
-        timeouts_s,
+        timeouts_s: switches::timeouts(table, &names)?,
         start: match table.get(&keys::START_FROZEN).map(|field| field.flag()).transpose()? {
             Some(true) => Start::Frozen,
             Some(false) | None => Start::AsItWas,
@@ -428,46 +425,7 @@ fn engine(table: &Table, modules: &[OutsideModule]) -> Result<Engine, ConfigErro
         mass_share_percent: table.number(&keys::MASS_SHARE_PERCENT)?,
         mass_nodes_min: table.number(&keys::MASS_NODES_MIN)?,
         mass_window_s: table.number(&keys::MASS_WINDOW_S)?,
-        disabled_mutations: words(table, &keys::DISABLED_MUTATIONS)?,
-        disabled_modules: words(table, &keys::DISABLED_MODULES)?,
+        disabled_mutations: switches::mutations(table, &names)?,
+        disabled_modules: switches::modules(table, &names)?,
     })
-}
-
-fn words(table: &Table, key: &Key) -> Result<Vec<String>, ConfigError> {
-    let Some(field) = table.get(key) else { return Ok(Vec::new()) };
-    field.items()?.iter().map(|item| not_empty(item).map(str::to_owned)).collect()
-}
-
-fn mutation_names() -> Vec<String> {
-    let all = [
-        crate::power::mutations::mutations(),
-        crate::boot::mutations::mutations(),
-        crate::sync::mutations::mutations(),
-    ];
-    all.into_iter().flatten().map(|mutation| mutation.name.to_string()).collect()
-}
-
-/// A mutation's name has a dot in it, which TOML takes for a table when the name is not quoted: both are understood.
-fn take_timeouts(
-    prefix: &str,
-    field: &Field,
-    known: &[String],
-    modules: &[OutsideModule],
-    timeouts_s: &mut BTreeMap<String, u64>,
-) -> Result<(), ConfigError> {
-    for (key, value) in field.entries()? {
-        let name = format!("{prefix}{key}");
-        if value.is_table() && prefix.is_empty() {
-            take_timeouts(&format!("{name}."), &value, known, modules, timeouts_s)?;
-            continue;
-        }
-        // Which mutations a module from outside has, it alone can say.
-        let outside = modules.iter().any(|module| name.split('.').next() == Some(module.name.as_str()));
-        if !outside && !known.contains(&name) {
-            let advice = suggest::advice(&name, known.iter().map(String::as_str));
-            return Err(value.bad(ValueError::Choice { got: name, advice }));
-        }
-        timeouts_s.insert(name, value.as_kind(keys::TIMEOUT_KIND).number()?);
-    }
-    Ok(())
 }

@@ -23,6 +23,7 @@ pub mod ports;
 pub mod reference;
 mod source;
 mod suggest;
+mod switches;
 mod target;
 #[cfg(test)]
 mod tests;

@@ -9,13 +9,17 @@ const CHARS_MAX: usize = 64;
 #[must_use]
 pub fn advice<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
-    let near =
-        |candidate: &&str| distance(word, candidate) <= word.chars().count().max(CHARS_PER_EDIT) / CHARS_PER_EDIT;
-    let nearest = known.iter().filter(|c| near(c)).min_by_key(|c| distance(word, c));
-    match nearest {
+    match nearest(word, known.iter().copied()) {
         Some(candidate) => format!("did you mean '{candidate}'?"),
         None => format!("known are {}", known.join(", ")),
     }
+}
+
+/// The one of `known` that `word` was probably meant to be.
+#[must_use]
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let edits_max = word.chars().count().max(CHARS_PER_EDIT) / CHARS_PER_EDIT;
+    known.into_iter().filter(|known| distance(word, known) <= edits_max).min_by_key(|known| distance(word, known))
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours (optimal string alignment) from one word to another.

@@ -1,5 +1,6 @@
 //! The engine against a small world of machines, in virtual time: convergence, its order, and what must never happen.
 
+mod aside;
 mod fleet;
 mod freeze;
 mod planned;

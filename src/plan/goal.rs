@@ -1,14 +1,17 @@
 //! What a node should be right now: its desired state, less what cannot be while something else is wanted.
 //!
 //! A node that should be powered off cannot be asked to run; an image cannot run on a node that should not be in
-//! step. So `power=off` set by hand silences the goals that the node's cake still states, and taking it back
-//! restores them. A target that is not layer 0 takes the place of `run` and the images. Goals are lenient: what is not asked for is free.
+//! step. So `power=off` sets the goals aside that need power, and taking it back restores them. What needs none stays a
+//! goal, and its turn comes when the power is off, so that nothing of it keeps a machine from being powered off.
+//! A target that is not layer 0 takes the place of `run` and the images. Goals are lenient: what is not asked for is free.
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::target::{REACHED, is_layer0, next_boot};
 use crate::model::{Name, Symbol, Value, VarPath};
-use crate::state::{Aim, Node, Request};
+use crate::state::{Aim, DesiredSource, Needs, Node, Request};
 
 /// The finite goals of one node.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,8 +37,15 @@ impl Goal {
 /// What `node` should be right now.
 #[must_use]
 pub fn goal(node: &Node) -> Goal {
-    if node.request == Some(Request::Cycle) || node.wants_symbol(&VarPath::power()) == Some("off") {
+    if node.request == Some(Request::Cycle) {
         return Goal::power_off();
+    }
+    if wants_off(node) {
+        let mut goal = Goal::power_off();
+        if node.see_symbol(&VarPath::power()) == Some("off") {
+            goal.variables.extend(wanted(node).filter(|(.., needs)| *needs == Needs::Nothing).map(|(p, v, _)| (p, v)));
+        }
+        return goal;
     }
     let mut variables = BTreeMap::new();
     for (path, desired) in node.desired.iter() {
@@ -64,6 +74,50 @@ pub fn goal(node: &Node) -> Goal {
         .filter(|(image, state)| *state == "active" || node.see(&VarPath::image_state(image)).is_some())
         .collect();
     Goal { variables, images }
+}
+
+fn wants_off(node: &Node) -> bool {
+    node.wants_symbol(&VarPath::power()) == Some("off")
+}
+
+/// What is wanted of finite variables, images among them, and what reaching it needs.
+fn wanted(node: &Node) -> impl Iterator<Item = (VarPath, Symbol, Needs)> {
+    node.desired.iter().filter_map(|(path, desired)| match (desired.aim, &desired.value) {
+        (Aim::Goal, Value::Symbol(symbol)) => Some((path.clone(), symbol.clone(), desired.needs)),
+        _ => None,
+    })
+}
+
+/// A goal that waits while `power=off` is wanted, since it cannot be reached without power.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct SetAside {
+    /// The variable.
+    pub path: VarPath,
+    /// What is wanted of it.
+    pub wanted: Symbol,
+}
+
+/// The goals of `node` that are set aside while `power=off` is wanted. That every node is to run, with the images of its
+/// cake, goes without saying.
+#[must_use]
+pub fn set_aside(node: &Node) -> Vec<SetAside> {
+    if !wants_off(node) {
+        return Vec::new();
+    }
+    let said = |path: &VarPath| {
+        let source = node.desired.get(path).map(|desired| &desired.source);
+        !matches!(source, None | Some(DesiredSource::Default | DesiredSource::Cake(_)))
+    };
+    // `run=init` and an idle image are so by themselves.
+    let is_off = |path: &VarPath, value: &Symbol| match path.as_image() {
+        Some(_) => value.as_str() == "idle",
+        None => *path == VarPath::power() || *path == VarPath::run() && value.as_str() == "init",
+    };
+    wanted(node)
+        .filter(|(path, value, needs)| *needs == Needs::Power && said(path) && !is_off(path, value))
+        .map(|(path, wanted, _)| SetAside { path, wanted })
+        .collect()
 }
 
 /// The value of an image's state for planning: an active image of another digest than the desired one is stale.

@@ -257,6 +257,12 @@ impl Graph {
         !self.off.modules.contains(module)
     }
 
+    /// The mutations and the modules that the configuration switches off, each for itself.
+    #[must_use]
+    pub fn configured_off(&self) -> (&BTreeSet<String>, &BTreeSet<String>) {
+        (&self.off.mutations, &self.off.modules)
+    }
+
     /// The mutations, in the order in which they were declared.
     #[must_use]
     pub fn mutations(&self) -> &[Mutation] {

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::hold::Hold;
+use super::hold::{HeldStep, Hold};
 use super::why::{Awaiting, Evidence, NoWay, Reason, Source, Suggestion, Unmet, WhyReport};
 use crate::fact::{BmcProblem, FailReason, StepName};
 use crate::model::{Name, NodeSet, UnixMs, VarPath};
@@ -48,7 +48,10 @@ pub struct WhyGroup {
     pub said: Vec<Said>,
     /// Nodes whose failure has another text than these.
     pub said_else: usize,
-    /// When the next try is, where there is one.
+    /// What else holds steps of the example that are still to be started; of the others it is the same, at other times.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<HeldStep>,
+    /// When the next try is, where there is one and nothing holds it.
     pub next_try: Option<Between>,
     /// What the operator can do.
     pub suggestion: Option<Suggestion>,
@@ -101,7 +104,17 @@ pub struct Said {
 struct Key {
     reason: ReasonKey,
     source: Option<Source>,
+    kind: Option<&'static str>,
     suggestion: Option<Suggestion>,
+    held: Vec<(Option<StepName>, HoldKey)>,
+    promise: Promise,
+}
+
+/// Whether there is a next try without anybody's doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Promise {
+    Given,
+    None,
 }
 
 /// A reason without times and texts, in the order in which groups are told: what needs a hand first.
@@ -201,7 +214,7 @@ impl From<&Reason> for ReasonKey {
             Reason::Quarantined { last, .. } => ReasonKey::Quarantined(failure(last)),
             Reason::NoPowerControl => ReasonKey::NoPowerControl,
             Reason::Held { step, hold } => ReasonKey::Held(step.clone(), hold.into()),
-            Reason::Disabled { mutations } => ReasonKey::Disabled(mutations.clone()),
+            Reason::Disabled { mutations, .. } => ReasonKey::Disabled(mutations.clone()),
             Reason::NoPlan { cause, .. } => ReasonKey::NoPlan(*cause),
             Reason::Pending => ReasonKey::Pending,
         }
@@ -221,10 +234,14 @@ pub fn group(reports: &[WhyReport]) -> Vec<WhyGroup> {
 }
 
 fn key(report: &WhyReport) -> Key {
+    let deciding = deciding(report).filter(|seen| seen.counts).map(|seen| seen.evidence);
     Key {
         reason: (&report.reason).into(),
-        source: deciding(report).filter(|seen| seen.counts).map(|seen| seen.evidence.source),
+        source: deciding.map(|evidence| evidence.source),
+        kind: deciding.map(|evidence| evidence.kind.as_str()),
         suggestion: report.suggestion,
+        held: report.held.iter().map(|held| (held.step.clone(), (&held.hold).into())).collect(),
+        promise: if report.next_try.is_some() { Promise::Given } else { Promise::None },
     }
 }
 
@@ -284,6 +301,7 @@ fn told(key: &Key, of: &[&WhyReport]) -> Option<WhyGroup> {
         evidence: deciding(example).map(|seen| seen.evidence).or(newest(example)).cloned(),
         said,
         said_else,
+        held: example.held.clone(),
         next_try: Between::of(of.iter().filter_map(|report| report.next_try)),
         suggestion: key.suggestion,
     })

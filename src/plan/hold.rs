@@ -3,13 +3,16 @@
 //! Invariants: a freeze holds every step, and so does a target that is for the next boot; the others hold disruptive steps alone. A node that is being disturbed already
 //! does not count twice, so that a plan of several disruptive steps is not held in the middle. An operator's leave to
 //! disturb a node lifts its guards, and nothing else.
+//! A step under way is held by nothing; what holds the steps behind it is told all the same (`ahead`).
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::decide::Policy;
+use super::graph::Graph;
 use super::target::{next_boot, wanted};
+use crate::fact::StepName;
 use crate::model::mutation::{Disruption, Mutation};
 use crate::model::{Guard, Symbol, UnixMs, VarPath};
 use crate::state::{Control, Node};
@@ -80,30 +83,76 @@ impl fmt::Display for Hold {
     }
 }
 
+/// Something that holds steps which are still to be started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct HeldStep {
+    /// The first step that it holds; nothing when it would hold any, and none is planned behind the one under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<StepName>,
+    /// What holds it.
+    #[serde(flatten)]
+    pub hold: Hold,
+}
+
 /// What holds the start of `mutation` on `node` back, if anything does.
 #[must_use]
 pub fn hold(node: &Node, control: &Control, policy: &Policy, mutation: &Mutation) -> Option<Hold> {
-    if let Some(since) = node.frozen {
-        return Some(Hold::NodeFrozen { since });
-    }
-    if let Some(since) = control.frozen {
-        return Some(Hold::AllFrozen { since });
-    }
-    if let Some(runs) = next_boot(node) {
-        return Some(Hold::NextBoot { target: wanted(node), runs });
-    }
-    if mutation.disruption == Disruption::None {
-        return None;
-    }
-    if let Some(event) = control.mass_event {
-        return Some(Hold::MassEvent { since: event.at, bad: event.bad, of: event.of });
-    }
-    if let Some(guard) = control.guards().find(|guard| node.disturb.is_none() && is_set(node, guard)) {
-        return Some(Hold::Guarded { variable: guard.variable, value: guard.value, why: guard.reason.to_string() });
-    }
+    holds(node, control, policy, mutation).next()
+}
+
+/// Everything that holds the start of `mutation` on `node` back, what would be told first before the others.
+fn holds(node: &Node, control: &Control, policy: &Policy, mutation: &Mutation) -> impl Iterator<Item = Hold> {
+    let disruptive = mutation.disruption == Disruption::Disruptive;
+    let event = control.mass_event.filter(|_| disruptive);
+    let event = event.map(|event| Hold::MassEvent { since: event.at, bad: event.bad, of: event.of });
+    let guards = control.guards().filter(move |guard| disruptive && node.disturb.is_none() && is_set(node, guard));
+    let guarded =
+        |guard: Guard| Hold::Guarded { variable: guard.variable, value: guard.value, why: guard.reason.to_string() };
+    let boot = next_boot(node).map(|runs| Hold::NextBoot { target: wanted(node), runs });
+    freezes(node, control).chain(boot).chain(event).chain(guards.map(guarded)).chain(queued(
+        node,
+        control,
+        policy,
+        mutation.disruption,
+    ))
+}
+
+fn freezes(node: &Node, control: &Control) -> impl Iterator<Item = Hold> {
+    let node = node.frozen.map(|since| Hold::NodeFrozen { since });
+    node.into_iter().chain(control.frozen.map(|since| Hold::AllFrozen { since }))
+}
+
+fn queued(node: &Node, control: &Control, policy: &Policy, disruption: Disruption) -> Option<Hold> {
     let disrupted = u64::try_from(control.disrupted.len()).unwrap_or(u64::MAX);
     let full = policy.disrupted_max > 0 && disrupted >= policy.disrupted_max;
-    (full && !control.disrupted.contains(&node.id)).then_some(Hold::Queued { disrupted, max: policy.disrupted_max })
+    let waits = full && disruption == Disruption::Disruptive && !control.disrupted.contains(&node.id);
+    waits.then_some(Hold::Queued { disrupted, max: policy.disrupted_max })
+}
+
+/// What holds the steps of `node`'s plan that are still to be started, each thing once, although another step may be
+/// under way or the node may pause after a failure.
+#[must_use]
+pub fn ahead(node: &Node, control: &Control, policy: &Policy, graph: &Graph, plan: &[StepName]) -> Vec<HeldStep> {
+    let under_way = node.in_flight.as_ref().map(|flight| &flight.step);
+    let started = usize::from(under_way.is_some() && plan.first() == under_way);
+    let mut found: Vec<HeldStep> = Vec::new();
+    for (index, step) in plan.iter().skip(started).enumerate() {
+        let Some(mutation) = graph.get(&step.mutation) else { continue };
+        for hold in holds(node, control, policy, mutation) {
+            // Whether a later step has to wait for its turn shows when it is the next one.
+            let too_early = index > 0 && matches!(hold, Hold::Queued { .. });
+            if !too_early && !found.iter().any(|known| known.hold == hold) {
+                found.push(HeldStep { step: Some(step.clone()), hold });
+            }
+        }
+    }
+    for hold in freezes(node, control) {
+        if !found.iter().any(|known| known.hold == hold) {
+            found.push(HeldStep { step: None, hold });
+        }
+    }
+    found
 }
 
 /// Whether a guard's variable has the guard's value: as an operator set it by hand, or else as it is seen or described.

@@ -30,14 +30,17 @@ mod why;
 pub use decide::{Decision, Failure, Policy, decide, fail, timeout_ms};
 pub use diff::{ApplyError, Change, ChangeKind, Described, Description, Note, Unnamed, diff};
 pub use fleet::{Fleet, OnTheWay, Slow, StageTimes, TimesS, fleet};
-pub use goal::{Goal, goal, goal_reached, image_seen};
+pub use goal::{Goal, SetAside, goal, goal_reached, image_seen, set_aside};
 pub use graph::{Graph, GraphError};
 pub use group::{Between, Said, UnmetOfMany, WhyGroup, group};
-pub use hold::{Hold, hold, mass_event};
+pub use hold::{HeldStep, Hold, ahead, hold, mass_event};
 pub use search::{NoPlan, POWER_MODULE, Plan, Planner, expected_ms};
 pub use timeline::{Stage, timeline};
-pub use whatif::{Class, NodeChange, PlannedStep, Waiting, WaitsFor, Warning, WhatIf, what_if};
-pub use why::{Asker, Awaiting, Evidence, NoWay, Reason, Source, Suggestion, Unmet, Wait, WhyReport, why};
+pub use whatif::{Class, NodeChange, PlannedStep, Waiting, WaitsFor, Warning, WhatIf, goal_warnings, what_if};
+pub use why::{
+    Asker, Awaiting, Evidence, EvidenceKind, NoWay, OffBy, Reason, Source, Suggestion, SwitchedOff, Unmet, Wait,
+    WhyReport, why,
+};
 
 pub use crate::model::mutation::{
     Budget, Change as Edge, Condition, Consequence, Context, Disruption, Mutation, Subject, Work,

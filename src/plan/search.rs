@@ -16,7 +16,8 @@ use super::goal::{Goal, goal, image_seen};
 use super::graph::{Domain, Graph, code};
 use crate::fact::StepName;
 use crate::model::limits::PLAN_STATES_MAX;
-use crate::model::{Mutation, Name};
+use crate::model::mutation::Subject;
+use crate::model::{Mutation, Name, VarPath};
 use crate::state::{Control, Node};
 
 /// The steps from what is observed to what is wanted, in order; empty when there is nothing to do.
@@ -310,11 +311,20 @@ struct Edge {
 fn instantiate(graph: &Graph, weights: &[(u64, bool)], class: &Class, disabled: Disabled) -> Vec<Edge> {
     let image_count = class.situation.len().saturating_sub(graph.domain().width());
     let needs_bmc = |m: &Mutation| m.module.as_ref() == POWER_MODULE;
+    // Whatever else is wanted: a machine that is to be off is not powered on for it.
+    let to_be_off =
+        graph.domain().variables.iter().zip(&class.goal).any(|((path, values), wanted)| {
+            *path == VarPath::power() && *wanted != 0 && *wanted == code(values, "off")
+        });
+    let powers_on = |m: &Mutation| {
+        let power = m.changes.iter().find(|change| change.subject == Subject::power());
+        power.is_some_and(|change| change.to.iter().all(|to| to.as_str() == "on"))
+    };
     let mut edges = Vec::new();
     for (index, ((mutation, compiled), (expected_ms, enabled))) in
         graph.mutations().iter().zip(graph.compiled()).zip(weights).enumerate()
     {
-        let left_out = !enabled && disabled == Disabled::LeftOut;
+        let left_out = !enabled && disabled == Disabled::LeftOut || to_be_off && powers_on(mutation);
         if left_out || class.power_control == PowerControl::ByHand && needs_bmc(mutation) {
             continue;
         }

@@ -7,18 +7,22 @@
 //!
 //! Absent on purpose: making the request; how a node gets to what it wants if a step fails.
 
+mod aside;
 mod classes;
 mod id;
 mod schedule;
 
+pub use aside::goal_warnings;
 use serde::{Deserialize, Serialize};
 
 use super::decide::Policy;
+use super::goal::SetAside;
 use super::graph::Graph;
 use super::hold::Hold;
 use super::search::Planner;
 use crate::fact::{OperatorEvent, StepName};
 use crate::model::mutation::Disruption;
+use crate::model::{Symbol, VarPath};
 use crate::state::State;
 
 /// What a request would do.
@@ -141,6 +145,22 @@ pub enum Warning {
         /// The nodes, as a node set.
         nodes: String,
     },
+    /// Goals wait while `power=off` is wanted.
+    SetAside {
+        /// The nodes, as a node set.
+        nodes: String,
+        /// The goals.
+        goals: Vec<SetAside>,
+    },
+    /// A goal to which no mutation leads.
+    NoMutation {
+        /// The nodes, as a node set.
+        nodes: String,
+        /// The variable.
+        path: VarPath,
+        /// What is wanted of it.
+        wanted: Symbol,
+    },
 }
 
 /// What `events`, which lead from `before` to `after`, would do.
@@ -194,6 +214,14 @@ impl std::fmt::Display for Warning {
                 write!(f, "{step}, which is under way on {nodes}, would be given up")
             }
             Warning::LiftsQuarantine { nodes } => write!(f, "{nodes} would be tried again although given up before"),
+            Warning::SetAside { nodes, goals } => {
+                let goals: Vec<String> = goals.iter().map(|goal| format!("{}={}", goal.path, goal.wanted)).collect();
+                write!(f, "{nodes}: {} is set aside while power=off is wanted, since it needs power", goals.join(", "))
+            }
+            Warning::NoMutation { nodes, path, wanted } => write!(
+                f,
+                "{nodes}: no mutation leads to {path}={wanted}, so nothing is done to reach it; a variable that is only read is declared with set = \"config\""
+            ),
         }
     }
 }

@@ -9,7 +9,7 @@ use super::document::{Selection, stage_of};
 use crate::fact::{Retry, Switch};
 use crate::model::mutation::{Change, Condition, Consequence, Context, Disruption, Mutation};
 use crate::model::{FactSeq, Name, NodeId, NodeSet, Symbol, UnixMs};
-use crate::plan::{Decision, Graph, Planner, Policy, WaitsFor, decide, expected_ms, goal_reached, timeout_ms};
+use crate::plan::{Decision, Graph, Planner, Policy, WaitsFor, ahead, decide, expected_ms, goal_reached, timeout_ms};
 use crate::state::{Control, Node, State};
 
 /// What is to be frozen or thawed.
@@ -39,7 +39,7 @@ pub struct FreezeAnswer {
     pub all_frozen: bool,
 }
 
-/// Nodes whose next step is held back, and by what.
+/// Nodes of which a step that is still to be started is held back, and by what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HeldDocument {
@@ -47,8 +47,8 @@ pub struct HeldDocument {
     pub nodes: String,
     /// How many they are.
     pub count: usize,
-    /// The step.
-    pub step: String,
+    /// The step; nothing for any step behind the one under way.
+    pub step: Option<String>,
     /// What they wait for.
     #[serde(flatten)]
     pub what: WaitsFor,
@@ -186,10 +186,16 @@ pub struct ClusterDocument {
     pub frozen_nodes: String,
     /// The mass event.
     pub mass_event: MassEventDocument,
-    /// Mutations that are switched off, each for itself.
+    /// Mutations that operators switched off, each for itself.
     pub disabled_mutations: Vec<String>,
-    /// Modules that are switched off.
+    /// Modules that operators switched off.
     pub disabled_modules: Vec<String>,
+    /// Mutations that the configuration switches off, each for itself.
+    #[serde(default)]
+    pub configured_off_mutations: Vec<String>,
+    /// Modules that the configuration switches off.
+    #[serde(default)]
+    pub configured_off_modules: Vec<String>,
     /// Nodes that are being disturbed, as a node set.
     pub disturbed_nodes: String,
     /// How many they are.
@@ -214,23 +220,32 @@ pub struct StageCount {
     pub nodes: String,
 }
 
-/// Those of `nodes` whose next step is held back at `now`.
+/// Those of `nodes` of which something holds a step back at `now`: the next one, or one behind the step under way.
 #[must_use]
 pub fn held(state: &State, nodes: &[Arc<Node>], graph: &Graph, policy: &Policy, now: UnixMs) -> Vec<HeldDocument> {
     let mut planner = Planner::following(graph.with_modules(state), &state.control);
-    let mut found: Vec<(String, WaitsFor, Vec<&str>)> = Vec::new();
+    let mut found: Vec<(Option<String>, WaitsFor, Vec<&str>)> = Vec::new();
     for node in nodes {
-        let (step, what) = match decide(node, &state.control, &mut planner, policy, now) {
-            Decision::Held { step, hold } => (step.to_string(), WaitsFor::Held { hold }),
-            _ => continue,
+        let decision = decide(node, &state.control, &mut planner, policy, now);
+        let plan = match decision {
+            Decision::AtGoal => continue,
+            _ => planner.plan(node).map(|plan| plan.steps).unwrap_or_default(),
         };
+        let mut waits: Vec<(Option<String>, WaitsFor)> = Vec::new();
+        if decision == Decision::Quarantined {
+            waits.push((plan.first().map(ToString::to_string), WaitsFor::Quarantined));
+        }
+        let held = ahead(node, &state.control, policy, planner.graph(), &plan).into_iter();
+        waits.extend(held.map(|held| (held.step.map(|step| step.to_string()), WaitsFor::Held { hold: held.hold })));
         let name = node.spec.name.as_str();
-        match found.iter_mut().find(|(known, waits, _)| *known == step && *waits == what) {
-            Some((_, _, names)) => names.push(name),
-            None => found.push((step, what, vec![name])),
+        for (step, what) in waits {
+            match found.iter_mut().find(|(known, waits, _)| *known == step && *waits == what) {
+                Some((_, _, names)) => names.push(name),
+                None => found.push((step, what, vec![name])),
+            }
         }
     }
-    let document = |(step, what, names): (String, WaitsFor, Vec<&str>)| HeldDocument {
+    let document = |(step, what, names): (Option<String>, WaitsFor, Vec<&str>)| HeldDocument {
         nodes: NodeSet::fold(names.iter().copied()),
         count: names.len(),
         step,
@@ -312,8 +327,9 @@ impl MassEventDocument {
 impl ClusterDocument {
     /// The document of `state`.
     #[must_use]
-    pub fn new(state: &State, policy: &Policy) -> Self {
+    pub fn new(state: &State, graph: &Graph, policy: &Policy) -> Self {
         let control = &state.control;
+        let (mutations_off, modules_off) = graph.configured_off();
         let mut stages: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         for node in state.nodes.values() {
             stages.entry(stage_of(node).0).or_default().push(node.spec.name.as_str());
@@ -337,6 +353,8 @@ impl ClusterDocument {
             mass_event: MassEventDocument::new(state),
             disabled_mutations: control.disabled_mutations.iter().map(ToString::to_string).collect(),
             disabled_modules: control.disabled_modules.iter().map(ToString::to_string).collect(),
+            configured_off_mutations: mutations_off.iter().cloned().collect(),
+            configured_off_modules: modules_off.iter().cloned().collect(),
             disturbed_nodes: names_of(state, &control.disrupted),
             disturbed: control.disrupted.len(),
             disturbed_max: policy.disrupted_max,

@@ -12,7 +12,7 @@ use super::control::HeldDocument;
 use crate::fact::{Fact, PowerState, Stamped};
 use crate::model::hardware::Hardware;
 use crate::model::{BmcDriver, FactSeq, Given, Mac, Name, NodeId, Revision, UnixMs, VarPath};
-use crate::plan::{Change, Stage, WhatIf, goal_reached};
+use crate::plan::{Change, Stage, Warning, WhatIf, goal_reached};
 use crate::state::{Node, State};
 
 pub use super::describe::{ApplyRequest, BmcRequest, CakeRequest, NodeRequest};
@@ -305,6 +305,9 @@ pub struct Accepted {
     /// Those of them whose next step is held back, and by what.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held: Vec<HeldDocument>,
+    /// What should be known of their goals: that some are set aside, or that nothing leads to them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
 }
 
 /// What a BMC just said.

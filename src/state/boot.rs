@@ -1,5 +1,6 @@
 //! What packets, files and BMCs tell about a boot, folded.
 
+use super::last::BmcEnd;
 use super::lease6::Lease6;
 use super::node::{Lease, Mark, MetadataGrant, Node, StateSource};
 use crate::fact::{
@@ -110,6 +111,11 @@ pub(super) fn apply_power(node: &mut Node, at: UnixMs, event: &PowerEvent) {
     match event {
         PowerEvent::Status { power } => {
             node.last.bmc = Some((at, format!("power is {}", power.as_str()).into()));
+            let since = match node.last.bmc_end {
+                Some(BmcEnd::Status { power: before, since }) if before == *power => since,
+                _ => at,
+            };
+            node.last.bmc_end = Some(BmcEnd::Status { power: *power, since });
             node.last.bmc_problem = None;
             // An agent that is heard is better evidence than a BMC that says off without having been told so: when the
             // machine really has no power the session ends within seconds, and then the BMC is asked again.
@@ -125,6 +131,7 @@ pub(super) fn apply_power(node: &mut Node, at: UnixMs, event: &PowerEvent) {
         }
         PowerEvent::Accepted { order } => {
             node.last.bmc = Some((at, format!("accepted: {order}").into()));
+            node.last.bmc_end = Some(BmcEnd::Accepted);
             node.last.bmc_problem = None;
             match order {
                 // It is for the next boot: the one that an agent speaks out of is not touched by it. The order may be one of
@@ -142,6 +149,7 @@ pub(super) fn apply_power(node: &mut Node, at: UnixMs, event: &PowerEvent) {
         PowerEvent::Failed { order, problem, detail } => {
             node.ordered_off_at = None;
             node.last.bmc = Some((at, format!("{order} failed: {detail}").into()));
+            node.last.bmc_end = Some(BmcEnd::Failed { problem: *problem });
             node.last.bmc_problem = Some(*problem);
         }
     }

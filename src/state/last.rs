@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fact::{
     BmcProblem, BootClient, BootFile, Dhcp6Event, Dhcp6Refusal, DhcpEvent, DhcpRefusal, FileEvent, JoinRefusal,
+    PowerState,
 };
 use crate::model::UnixMs;
 use crate::model::limits::{CONSOLE_LINE_BYTES_MAX, CONSOLE_LINES_KEPT_MAX};
@@ -25,8 +26,11 @@ pub struct Last {
     /// What became of it.
     #[serde(default)]
     pub file_end: Option<(FileKind, FileEnd)>,
-    /// The last answer of the BMC.
+    /// The last answer of the BMC, or that there was none.
     pub bmc: Option<(UnixMs, Arc<str>)>,
+    /// What it came to.
+    #[serde(default)]
+    pub bmc_end: Option<BmcEnd>,
     /// What is wrong with the BMC since its last good answer.
     pub bmc_problem: Option<BmcProblem>,
     /// The last join that was refused.
@@ -36,6 +40,26 @@ pub struct Last {
     pub join_refusal: Option<JoinRefusal>,
     /// The last lines of the console.
     pub console: Arc<ConsoleTail>,
+}
+
+/// What a request to a BMC came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BmcEnd {
+    /// It said whether the machine has power.
+    Status {
+        /// Whether it has.
+        power: PowerState,
+        /// Since when it says so: an answer that repeats the one before it is no fact.
+        since: UnixMs,
+    },
+    /// It accepted an order.
+    Accepted,
+    /// It answered that it could not, or did not answer.
+    Failed {
+        /// What was wrong.
+        problem: BmcProblem,
+    },
 }
 
 /// What a DHCP exchange came to.

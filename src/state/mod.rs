@@ -17,6 +17,7 @@ pub mod lease;
 mod lease6;
 pub mod machine;
 mod module;
+mod needs;
 mod node;
 mod observe;
 mod operator;
@@ -32,13 +33,13 @@ use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
 pub use control::{Control, LEARNED_MIN, Learned, MassEvent};
-pub use last::{ConsoleTail, DhcpEnd, FileEnd, FileKind, Last};
+pub use last::{BmcEnd, ConsoleTail, DhcpEnd, FileEnd, FileKind, Last};
 pub use lease::{Leases, MachineLease};
 pub use lease6::{Holder6, Lease6, Leases6, PoolLease6};
 pub use machine::{MachineStage, RefusedMachine, UnknownMachine};
 pub use node::{
-    AgentLink, Aim, Attempt, Desired, DesiredSource, InFlight, Lease, Mark, Marked, MetadataGrant, Node, Observed,
-    Request, RetryState, StateSource,
+    AgentLink, Aim, Attempt, Desired, DesiredSource, InFlight, Lease, Mark, Marked, MetadataGrant, Needs, Node,
+    Observed, Request, RetryState, StateSource,
 };
 pub use removed::Removed;
 

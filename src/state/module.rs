@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use super::State;
 use super::node::StateSource;
+use super::operator::settle;
 use crate::fact::{Declaration, ModuleEvent, ModuleFact};
 use crate::model::schema::Origin;
 use crate::model::{Extension, Name, NodeId, UnixMs, Value, VarPath};
 
 pub(super) fn apply(state: &mut State, at: UnixMs, fact: &ModuleFact) {
     match &fact.event {
-        ModuleEvent::Declared { declaration } => declare(state, &fact.module, declaration),
+        ModuleEvent::Declared { declaration } => declare(state, at, &fact.module, declaration),
         ModuleEvent::Removed => {
             state.schema.remove(&fact.module);
             state.control.modules.remove(&fact.module);
@@ -26,7 +27,7 @@ pub(super) fn apply(state: &mut State, at: UnixMs, fact: &ModuleFact) {
     }
 }
 
-fn declare(state: &mut State, module: &Name, declaration: &Declaration) {
+fn declare(state: &mut State, at: UnixMs, module: &Name, declaration: &Declaration) {
     let extension = Extension {
         name: module.clone(),
         doc: format!("What the module {module} sees and sets"),
@@ -40,6 +41,12 @@ fn declare(state: &mut State, module: &Name, declaration: &Declaration) {
     }
     state.control.modules.insert(module.clone(), Arc::new(declaration.clone()));
     state.control.revision += 1;
+    // What is wanted of its variables may be reached in other ways now.
+    let of_module = |path: &VarPath| declaration.variables.iter().any(|spec| spec.covers(path));
+    let concerned = state.nodes.values().filter(|node| node.desired.keys().any(of_module));
+    for id in concerned.map(|node| node.id).collect::<Vec<_>>() {
+        settle(state, at, id);
+    }
 }
 
 fn observe(state: &mut State, at: UnixMs, module: &Name, node: NodeId, variable: &VarPath, value: Option<&Value>) {

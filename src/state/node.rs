@@ -98,6 +98,20 @@ pub struct Desired {
     pub source: DesiredSource,
     /// Whether something has to be done to reach it.
     pub aim: Aim,
+    /// Whether it can be reached while the machine has no power.
+    #[serde(default)]
+    pub needs: Needs,
+}
+
+/// Whether a value can be reached while the machine has no power.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Needs {
+    /// Only while it has.
+    #[default]
+    Power,
+    /// While it has none as well.
+    Nothing,
 }
 
 /// Who wants a value.

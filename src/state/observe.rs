@@ -57,6 +57,7 @@ impl Node {
         self.in_flight = None;
         self.agent.session = None;
         self.at_goal = false;
+        self.last.bmc_end = None;
         self.forget(&VarPath::power());
         self.forget_run();
     }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::node::{Aim, Desired, DesiredSource, Node, RetryState, StateSource};
+use super::needs::needs;
+use super::node::{Aim, Desired, DesiredSource, Needs, Node, RetryState, StateSource};
 use super::{Request, State, Token};
 use crate::fact::{BootFile, FileEvent, FileFact, OperatorEvent};
 use crate::model::boot::LOCAL;
@@ -208,6 +209,7 @@ fn redescribe(node: &mut Node, spec: &NodeSpec) {
     }
     if old.bmc != spec.bmc {
         node.last.bmc_problem = None;
+        node.last.bmc_end = None;
         if node.agent.session.is_none() {
             node.forget(&VarPath::power());
         }
@@ -221,16 +223,19 @@ fn settle_where(state: &mut State, at: UnixMs, concerned: impl Fn(&Node) -> bool
     }
 }
 
-fn settle(state: &mut State, at: UnixMs, id: NodeId) {
+pub(super) fn settle(state: &mut State, at: UnixMs, id: NodeId) {
     let Some(node) = state.nodes.get(&id) else { return };
     let wanted = wanted_of(state, node);
     state.change(id, |node| settle_desired(node, at, wanted));
 }
 
+/// Values by variable, each with who wants it, whether something has to be done for it, and what that needs.
+type Wanted = BTreeMap<VarPath, (Value, DesiredSource, Aim, Needs)>;
+
 /// What is wanted of a node, each later source standing before the ones above it: a described node is to run, in step;
 /// then defaults of variables, of the cluster, of its pool, the node's own description, the images of its cake, and what
 /// was set by hand.
-fn wanted_of(state: &State, node: &Node) -> BTreeMap<VarPath, (Value, DesiredSource, Aim)> {
+fn wanted_of(state: &State, node: &Node) -> Wanted {
     let mut wanted = BTreeMap::new();
     let aim_of = |path: &VarPath| match state.schema.find(path) {
         Some((_, spec)) if spec.set == Setting::Goal => Aim::Goal,
@@ -238,7 +243,8 @@ fn wanted_of(state: &State, node: &Node) -> BTreeMap<VarPath, (Value, DesiredSou
     };
     let mut want = |path: VarPath, value: Value, source: DesiredSource| {
         let aim = aim_of(&path);
-        wanted.insert(path, (value, source, aim));
+        let needs = needs(state, &path, &value);
+        wanted.insert(path, (value, source, aim, needs));
     };
     want(VarPath::power(), Value::symbol("on"), DesiredSource::Default);
     want(VarPath::run(), Value::symbol("sync"), DesiredSource::Default);
@@ -270,20 +276,23 @@ fn wanted_of(state: &State, node: &Node) -> BTreeMap<VarPath, (Value, DesiredSou
 }
 
 /// A new wish also lifts the failures of an earlier one: the operator has looked at the node.
-fn settle_desired(node: &mut Node, at: UnixMs, wanted: BTreeMap<VarPath, (Value, DesiredSource, Aim)>) {
+fn settle_desired(node: &mut Node, at: UnixMs, wanted: Wanted) {
     let same_value = |path: &VarPath, value: &Value| node.wants(path) == Some(value);
     let changed =
         wanted.len() != node.desired.len() || !wanted.iter().all(|(path, (value, ..))| same_value(path, value));
     let old = std::mem::take(&mut node.desired);
     let new = wanted
         .into_iter()
-        .map(|(path, (value, source, aim))| {
+        .map(|(path, (value, source, aim, needs))| {
             let before = old.get(&path);
             let desired = match before {
                 Some(before) if before.value == value => {
-                    Desired { value, at: before.at, revision: before.revision, source, aim }
+                    Desired { value, at: before.at, revision: before.revision, source, aim, needs }
                 }
-                _ => Desired { value, at, revision: before.map_or(Revision(1), |b| b.revision.next()), source, aim },
+                _ => {
+                    let revision = before.map_or(Revision(1), |before| before.revision.next());
+                    Desired { value, at, revision, source, aim, needs }
+                }
             };
             (path, desired)
         })

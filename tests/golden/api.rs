@@ -12,7 +12,7 @@ use bootes::model::{
 };
 use bootes::plan::enroll::{Proposal, propose};
 use bootes::plan::resolve::NodeDescription;
-use bootes::plan::{Description, Planner, WhatIf, diff, what_if, why};
+use bootes::plan::{Description, Planner, WhatIf, diff, goal_warnings, what_if, why};
 use bootes::port::access::{CertificateDocument, CreatedToken, TokenDocument};
 use bootes::port::control::{ClusterDocument, FreezeAnswer, MassEventDocument, MutationDocument, SwitchAnswer, held};
 use bootes::port::describe::{ApplyRequest, CreateRequest, NodeDetail, ValueDocument, VariableState};
@@ -181,6 +181,10 @@ fn route<'a>(
         let goals = told(&asked()["goals"]);
         let asked: Vec<OperatorEvent> = match asked()["power"].as_str() {
             Some("off") => nodes.iter().map(|node| power_off(node)).collect(),
+            _ if path.ends_with("release") => {
+                nodes.iter().map(|node| OperatorEvent::Released { node: node.id }).collect()
+            }
+            _ if asked()["goals"].is_object() => goals(&nodes, &asked()),
             _ => vec![],
         };
         let after = state.supposing(now, &asked);
@@ -191,6 +195,7 @@ fn route<'a>(
             seq,
             goals,
             held: held(&after, &nodes, &cluster.graph, &cluster.policy, now),
+            warnings: goal_warnings(nodes.iter().map(Arc::as_ref), &cluster.graph),
         })
     };
     let what_if = |events: &[OperatorEvent]| {
@@ -215,6 +220,7 @@ fn route<'a>(
                 seq: FactSeq(state.seq.0 + nodes.len() as u64),
                 goals: Default::default(),
                 held: Vec::new(),
+                warnings: Vec::new(),
             })
         }
         "/api/v1/nodes" if *method == Method::POST => {
@@ -308,7 +314,7 @@ fn route<'a>(
             let events = goals(&nodes(cluster, asked()["nodes"].as_str())?, &asked());
             text(&PlannedGoals { plan: what_if(&events), goals: told(&asked()["goals"]) })
         }
-        "/api/v1/cluster" => text(&ClusterDocument::new(state, &cluster.policy)),
+        "/api/v1/cluster" => text(&ClusterDocument::new(state, &cluster.graph, &cluster.policy)),
         "/api/v1/mass-event" | "/api/v1/mass-event/clear" => text(&MassEventDocument::new(state)),
         "/api/v1/mutations" => {
             let document = |mutation| MutationDocument::new(mutation, &cluster.graph, &state.control, &cluster.policy);

@@ -8,7 +8,7 @@
 //!     2     n1 power-on              the BMC says off, is armed, switches on, says on, within 1.5 s
 //!     8.5   n1 dhcp leased rom       offered, leased, declined, released, ignored, refused or elsewhere; rom, http, ipxe or os
 //!     9     n1 file loader sent      loader, script, kernel, initramfs or unknown; sent, stopped or refused
-//!     10    freeze                   also 'n1 freeze', and 'switch-off run.sync'
+//!     10    freeze                   also 'n1 freeze', 'switch-off run.sync' and 'switch-off-module agent'
 //!     20    now                      only time passes, and the engine has not looked yet
 //!     $ bootes why n1                what is asked in the end
 //!
@@ -70,6 +70,10 @@ pub fn play(text: &str) -> Cluster {
             ["switch-off", mutation] => {
                 let mutation = (*mutation).to_owned();
                 cluster.at(at_ms, vec![asked(OperatorEvent::MutationSwitched { mutation, to: Switch::Disabled })]);
+            }
+            ["switch-off-module", module] => {
+                let module = (*module).to_owned();
+                cluster.at(at_ms, vec![asked(OperatorEvent::ModuleSwitched { module, to: Switch::Disabled })]);
             }
             ["look"] => cluster.at(at_ms, vec![]),
             [nodes, event @ ..] => {

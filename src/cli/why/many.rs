@@ -1,10 +1,11 @@
 //! A group of nodes with one reason: what they have in common, the spans of their times, one node as an example.
 
+use super::advice::advice;
 use super::{finish, noun, one, section};
-use crate::cli::clock::{ago, ahead, span};
+use crate::cli::clock::{ahead, span};
 use crate::fact::FailReason;
 use crate::model::UnixMs;
-use crate::plan::{Between, Reason, Source, WhyGroup};
+use crate::plan::{Between, Evidence, EvidenceKind, HeldStep, Hold, Reason, WhyGroup};
 
 /// The whole group.
 pub(super) fn tell(group: &WhyGroup, now: UnixMs) -> String {
@@ -24,7 +25,7 @@ pub(super) fn tell(group: &WhyGroup, now: UnixMs) -> String {
     section(&mut lines, "unmet", unmet);
     let of = |text: String| if group.count == 1 { text } else { format!("{text} ({})", group.example) };
     let evidence = group.evidence.as_ref();
-    let evidence = evidence.map(|seen| of(format!("{}  {}, {}", seen.source, seen.what, ago(now, seen.at))));
+    let evidence = evidence.map(|seen| of(format!("{}  {}", seen.source, one::evidence_text(seen, now))));
     section(&mut lines, "evidence", evidence);
     if group.count > 1 {
         let mut said: Vec<String> =
@@ -35,13 +36,13 @@ pub(super) fn tell(group: &WhyGroup, now: UnixMs) -> String {
         section(&mut lines, "said", said);
     }
     let next = group.next_try.map(|at| between_ahead(now, at));
-    let next = match &group.reason {
-        Reason::Quarantined { .. } => Some("not before 'bootes release'".to_owned()),
-        Reason::InProgress { .. } => next.map(|at| format!("{at}, unless it succeeds before")),
-        _ => next,
+    let timed = |held: &HeldStep| match held.hold {
+        Hold::NodeFrozen { .. } => of(one::ahead_of(held, now)),
+        _ => one::ahead_of(held, now),
     };
-    section(&mut lines, "next try", next);
-    section(&mut lines, "do", group.suggestion.map(|suggestion| one::hint(&group.reason, suggestion)));
+    section(&mut lines, "held", group.held.iter().map(timed));
+    section(&mut lines, "next try", one::next_try(&group.reason, next, &group.nodes));
+    section(&mut lines, "do", advice(&group.nodes, &group.reason, group.suggestion, &group.held));
     finish(&lines)
 }
 
@@ -55,7 +56,7 @@ fn sentence(group: &WhyGroup, now: UnixMs) -> String {
         Reason::AtGoal => "at their goal".to_owned(),
         Reason::InProgress { step, awaiting, .. } => {
             let seen = group.last_seen.filter(|seen| Some(*seen) != group.since).zip(awaiting.last.as_ref());
-            let seen = seen.map(|(at, last)| last_seen(now, last.source, at));
+            let seen = seen.map(|(at, last)| last_seen(now, last, at));
             format!("{step} is under way: {}{}", awaiting.what.sentence(&when), seen.unwrap_or_default())
         }
         Reason::BackingOff { last: Some(last), .. } => {
@@ -74,8 +75,15 @@ fn sentence(group: &WhyGroup, now: UnixMs) -> String {
     }
 }
 
-fn last_seen(now: UnixMs, source: Source, at: Between) -> String {
-    format!("; the last {} of each was {}", noun(source), between_ago(now, at))
+/// What is said beside the time since which is awaited; what is noted only when it changes has no last time.
+fn last_seen(now: UnixMs, last: &Evidence, at: Between) -> String {
+    match last.kind {
+        EvidenceKind::Event => format!("; the last {} of each was {}", noun(last.source), between_ago(now, at)),
+        EvidenceKind::NoAnswer => {
+            format!("; the last try of each ended without an answer {}", between_ago(now, at))
+        }
+        EvidenceKind::State { .. } => String::new(),
+    }
 }
 
 /// Why a step failed, without what differs from node to node.

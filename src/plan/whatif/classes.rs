@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::{Class, NodeChange, PlannedStep, Waiting, WaitsFor, Warning};
+use super::{Class, NodeChange, PlannedStep, Waiting, WaitsFor, Warning, goal_warnings};
 use crate::fact::{Retry, StepName};
 use crate::model::mutation::Mutation;
 use crate::model::{Name, NodeSet, Revision};
@@ -36,6 +36,7 @@ pub(super) fn classes(before: &State, after: &State, planner: &mut Planner, poli
     let mut gathered: HashMap<(NodeChange, Vec<PlannedStep>), Gathered> = HashMap::new();
     let mut revisions = Vec::new();
     let (mut no_way, mut gives_up, mut lifted): (Said<String>, Said<StepName>, Vec<Name>) = Default::default();
+    let mut staying: Vec<&Node> = Vec::new();
     let gone = before.nodes.values().filter(|node| !after.nodes.contains_key(&node.id));
     let mut concerned: Vec<(&Arc<Node>, NodeChange)> = gone.map(|node| (node, NodeChange::Removed)).collect();
     concerned.extend(after.nodes.values().filter_map(|node| match before.node(node.id) {
@@ -50,6 +51,7 @@ pub(super) fn classes(before: &State, after: &State, planner: &mut Planner, poli
         revisions.extend(old.map(|old| (old.spec.name.clone(), old.revision)));
         let mut plan = Plan { steps: Vec::new(), expected_ms: 0 };
         if change != NodeChange::Removed {
+            staying.push(node);
             let steps_before = old.and_then(|old| planner.plan(old).ok());
             match planner.plan(node) {
                 // It goes on as it does.
@@ -117,6 +119,7 @@ pub(super) fn classes(before: &State, after: &State, planner: &mut Planner, poli
     if !lifted.is_empty() {
         warnings.push(Warning::LiftsQuarantine { nodes: set(&lifted) });
     }
+    warnings.extend(goal_warnings(staying, planner.graph()));
     Found { classes, warnings, revisions }
 }
 

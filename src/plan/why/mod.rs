@@ -7,6 +7,7 @@
 //! case fails there.
 
 mod awaiting;
+mod off;
 mod suggest;
 
 use std::fmt;
@@ -15,15 +16,16 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use awaiting::{Asker, Awaiting, Wait};
+pub use off::{OffBy, SwitchedOff};
 pub use suggest::Suggestion;
 
 use super::decide::{Decision, Policy, decide};
-use super::goal::{goal, image_seen};
-use super::hold::Hold;
+use super::goal::{SetAside, goal, image_seen, set_aside};
+use super::hold::{HeldStep, Hold, ahead, hold};
 use super::search::{NoPlan, Planner};
-use crate::fact::StepName;
+use crate::fact::{BmcProblem, StepName};
 use crate::model::{Name, NodeId, UnixMs, VarPath};
-use crate::state::{Attempt, Control, Node};
+use crate::state::{Attempt, BmcEnd, Control, Node};
 
 /// The whole answer for one node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,13 +39,19 @@ pub struct WhyReport {
     pub reason: Reason,
     /// The goals that are not met.
     pub unmet: Vec<Unmet>,
+    /// The goals that wait while `power=off` is wanted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set_aside: Vec<SetAside>,
     /// The steps that are left, the one under way first.
     pub plan: Vec<StepName>,
+    /// What else holds steps that are still to be started, whatever the reason is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<HeldStep>,
     /// What was last seen of each source.
     pub evidence: Vec<Evidence>,
     /// What was tried and failed, oldest first.
     pub tried: Vec<Attempt>,
-    /// When the next try is, where there is one.
+    /// When the next try is, where there is one and nothing holds it.
     pub next_try: Option<UnixMs>,
     /// What the operator can do.
     pub suggestion: Option<Suggestion>,
@@ -95,6 +103,9 @@ pub enum Reason {
     Disabled {
         /// Their names.
         mutations: Vec<String>,
+        /// What switches them off.
+        #[serde(default)]
+        off: Vec<SwitchedOff>,
     },
     /// There is no way to the goal.
     NoPlan {
@@ -142,6 +153,37 @@ pub struct Evidence {
     pub at: UnixMs,
     /// What.
     pub what: String,
+    /// What kind of evidence it is.
+    #[serde(flatten)]
+    pub kind: EvidenceKind,
+}
+
+/// What kind of evidence something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum EvidenceKind {
+    /// It happened then.
+    Event,
+    /// It is so, and was noted when it became so: that it is still so is not noted each time.
+    State {
+        /// Since when.
+        since: UnixMs,
+    },
+    /// The source was asked, and had not answered by then.
+    NoAnswer,
+}
+
+impl EvidenceKind {
+    /// Its name, as it is in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EvidenceKind::Event => "event",
+            EvidenceKind::State { .. } => "state",
+            EvidenceKind::NoAnswer => "no_answer",
+        }
+    }
 }
 
 /// Where evidence comes from.
@@ -200,9 +242,10 @@ pub fn why(node: &Node, control: &Control, planner: &mut Planner, policy: &Polic
         Decision::Quarantined => Reason::Quarantined { failures: node.retry.counted, last: last.clone() },
         Decision::NoPlan(NoPlan::Unreachable) if node.spec.bmc.is_none() => Reason::NoPowerControl,
         Decision::Held { step, hold } => Reason::Held { step, hold },
-        Decision::NoPlan(NoPlan::Disabled { mutations }) => {
-            Reason::Disabled { mutations: mutations.iter().map(ToString::to_string).collect() }
-        }
+        Decision::NoPlan(NoPlan::Disabled { mutations }) => Reason::Disabled {
+            mutations: mutations.iter().map(ToString::to_string).collect(),
+            off: off::switched_off(&mutations, planner.graph(), control),
+        },
         Decision::NoPlan(none @ NoPlan::Unreachable) => {
             Reason::NoPlan { cause: NoWay::Unreachable, detail: none.to_string() }
         }
@@ -210,20 +253,34 @@ pub fn why(node: &Node, control: &Control, planner: &mut Planner, policy: &Polic
             Reason::NoPlan { cause: NoWay::TooLarge, detail: none.to_string() }
         }
     };
+    let next = node.in_flight.as_ref().map(|flight| &flight.step).or(plan.first());
+    let next = next.and_then(|step| planner.graph().get(&step.mutation));
+    let promised = next.is_none_or(|mutation| hold(node, control, policy, mutation).is_none());
     let next_try = match &reason {
         Reason::BackingOff { until, .. } => Some(*until),
         Reason::InProgress { deadline, .. } => Some(*deadline),
         _ => None,
+    };
+    let held = match &reason {
+        Reason::AtGoal => Vec::new(),
+        Reason::Held { hold, .. } => {
+            let mut held = ahead(node, control, policy, planner.graph(), &plan);
+            held.retain(|other| other.hold != *hold);
+            held
+        }
+        _ => ahead(node, control, policy, planner.graph(), &plan),
     };
     WhyReport {
         name: node.spec.name.clone(),
         id: node.id,
         suggestion: suggest::suggest(node, &reason, last.as_ref()),
         unmet: unmet(node),
+        set_aside: set_aside(node),
         plan,
+        held,
         evidence,
         tried: node.retry.attempts.clone(),
-        next_try,
+        next_try: next_try.filter(|_| promised),
         reason,
     }
 }
@@ -250,10 +307,23 @@ fn unmet(node: &Node) -> Vec<Unmet> {
         .collect()
 }
 
+fn bmc_kind(end: Option<BmcEnd>) -> EvidenceKind {
+    match end {
+        Some(BmcEnd::Status { since, .. }) => EvidenceKind::State { since },
+        Some(BmcEnd::Failed { problem: BmcProblem::NoAnswer }) => EvidenceKind::NoAnswer,
+        Some(BmcEnd::Accepted | BmcEnd::Failed { .. }) | None => EvidenceKind::Event,
+    }
+}
+
 fn evidence(node: &Node) -> Vec<Evidence> {
     let last = &node.last;
     let said = |source: Source, seen: &Option<(UnixMs, Arc<str>)>| {
-        seen.as_ref().map(|(at, what)| Evidence { source, at: *at, what: what.to_string() })
+        seen.as_ref().map(|(at, what)| Evidence {
+            source,
+            at: *at,
+            what: what.to_string(),
+            kind: if source == Source::Bmc { bmc_kind(last.bmc_end) } else { EvidenceKind::Event },
+        })
     };
     let dhcp = last.dhcp.as_ref().map(|(at, _, what)| (*at, what.clone()));
     let agent = node.agent.heard_at.map(|at| {

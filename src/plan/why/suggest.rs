@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{NoWay, Reason};
+use super::{NoWay, OffBy, Reason, SwitchedOff};
 use crate::fact::{BmcProblem, FailReason};
 use crate::plan::hold::Hold;
 use crate::state::{Attempt, Node};
@@ -32,8 +32,10 @@ pub enum Suggestion {
     PowerOnByHand,
     /// Release the node when the cause is removed.
     Release,
-    /// Thaw what is frozen.
+    /// Thaw the node.
     Thaw,
+    /// Thaw everything.
+    ThawAll,
     /// Wait until nothing holds the node, or take that back.
     WaitForGuard,
     /// Look at the appliance and the network, then say that the mass event was looked into.
@@ -44,6 +46,8 @@ pub enum Suggestion {
     PowerCycle,
     /// Switch the mutation or its module on again.
     Enable,
+    /// Take the mutation or its module out of what the configuration switches off.
+    EnableInConfiguration,
     /// Let the machine boot from the network before its disk.
     CheckBootOrder,
     /// Look at why the loader does not start.
@@ -86,17 +90,19 @@ impl fmt::Display for Suggestion {
             Suggestion::CheckConsole => "look at the machine's console: the kernel or the agent did not come up",
             Suggestion::CheckImage => "look at the image's last console lines, and check it with 'bootes image verify'",
             Suggestion::PowerOnByHand => "the node has no BMC in its description: power it on by hand",
-            Suggestion::Release => "remove the cause, then 'bootes release' the node",
-            Suggestion::Thaw => "'bootes thaw' lets steps start again",
-            Suggestion::WaitForGuard => {
-                "nothing to do: it goes on when the node is free; 'bootes set NODE busy=free' if that is wrong"
-            }
+            Suggestion::Release => "remove the cause, then 'bootes release NODE'",
+            Suggestion::Thaw => "'bootes thaw NODE' lets its steps start again",
+            Suggestion::ThawAll => "'bootes thaw --all' lets steps start again",
+            Suggestion::WaitForGuard => "nothing to do: it goes on when the node is free",
             Suggestion::LookIntoMassEvent => {
                 "look at the appliance, its network and the power first; then 'bootes mass-event clear' lets disruptive steps go on"
             }
             Suggestion::WaitForTurn => "nothing to do: it goes on when other nodes are back",
-            Suggestion::PowerCycle => "'bootes power cycle' the node when what it runs may end",
-            Suggestion::Enable => "'bootes mutation enable' or 'bootes module enable' switches it on again",
+            Suggestion::PowerCycle => "'bootes power cycle NODE' when what it runs may end",
+            Suggestion::Enable => "switch on again what was switched off: 'bootes mutation list' says which and by whom",
+            Suggestion::EnableInConfiguration => {
+                "take it out of disabled_mutations or disabled_modules under [engine] in appliance.toml, and restart the appliance"
+            }
             Suggestion::CheckBootOrder => {
                 "let the machine boot from this network before its disk: look at its boot order in its firmware"
             }
@@ -118,7 +124,7 @@ impl fmt::Display for Suggestion {
             Suggestion::CheckBootFiles => {
                 "the evidence names the file and what is wrong with it: look at the boot files that appliance.toml names"
             }
-            Suggestion::BootAgain => "boot the node again with 'bootes power cycle': a new boot gets a new token",
+            Suggestion::BootAgain => "boot the node again with 'bootes power cycle NODE': a new boot gets a new token",
             Suggestion::CheckAgent => {
                 "look at the machine's console and its network: it has power, and its agent does not answer"
             }
@@ -134,10 +140,18 @@ pub(super) fn suggest(node: &Node, reason: &Reason, last: Option<&Attempt>) -> O
     match reason {
         Reason::AtGoal | Reason::Pending => return None,
         Reason::NoPowerControl => return Some(Suggestion::PowerOnByHand),
-        Reason::Disabled { .. } => return Some(Suggestion::Enable),
+        Reason::Disabled { off, .. } => {
+            let configured =
+                |off: &SwitchedOff| matches!(off.by, OffBy::Configuration | OffBy::ConfigurationModule { .. });
+            return Some(match off.iter().any(configured) {
+                true => Suggestion::EnableInConfiguration,
+                false => Suggestion::Enable,
+            });
+        }
         Reason::Held { hold, .. } => {
             return Some(match hold {
-                Hold::NodeFrozen { .. } | Hold::AllFrozen { .. } => Suggestion::Thaw,
+                Hold::NodeFrozen { .. } => Suggestion::Thaw,
+                Hold::AllFrozen { .. } => Suggestion::ThawAll,
                 Hold::Guarded { .. } => Suggestion::WaitForGuard,
                 Hold::MassEvent { .. } => Suggestion::LookIntoMassEvent,
                 Hold::NextBoot { .. } => Suggestion::PowerCycle,
