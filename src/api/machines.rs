@@ -247,7 +247,6 @@ fn described(name: &Name, mac: Mac, ip: Ipv4Addr, pool: Option<Name>) -> NodeDes
         bmc: None,
         pool,
         own: Template::default(),
-        ipv6: Default::default(),
     }
 }
 

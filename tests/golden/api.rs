@@ -178,7 +178,7 @@ fn route<'a>(
         let nodes = nodes(cluster, asked()["nodes"].as_str())?;
         let names = NodeSet::fold(nodes.iter().map(|node| node.spec.name.as_str()));
         let seq = FactSeq(state.seq.0 + nodes.len() as u64);
-        let goals = told(&asked()["goals"]);
+        let said = told(&asked()["goals"]);
         let asked: Vec<OperatorEvent> = match asked()["power"].as_str() {
             Some("off") => nodes.iter().map(|node| power_off(node)).collect(),
             _ if path.ends_with("release") => {
@@ -193,7 +193,7 @@ fn route<'a>(
             nodes: names,
             count: nodes.len(),
             seq,
-            goals,
+            goals: said,
             held: held(&after, &nodes, &cluster.graph, &cluster.policy, now),
             warnings: goal_warnings(nodes.iter().map(Arc::as_ref), &cluster.graph),
         })
