@@ -276,7 +276,7 @@ proptest! {
                 prop_assert_eq!(start(dir.path()).1.state.seq, seq, "the same again");
             }
             Err(error) => {
-                let plain = ["damaged", "cannot open the journal", "is not a journal", "could not be read", "no snapshot"];
+                let plain = ["nothing can be read of the journal", "damaged", "cannot open the journal", "is not a journal", "could not be read", "no snapshot"];
                 let text = error.to_string();
                 prop_assert!(plain.iter().any(|word| text.contains(word)), "{}", text);
                 prop_assert_eq!(fs::read(&path).unwrap(), bytes, "what cannot be read is left as it is");
