@@ -53,6 +53,8 @@ async fn describe(facts: &FactSender, image: Digest, token: &str) {
     let images = vec![ImagePin { name: name("hello"), digest: image }];
     ask(facts, OperatorEvent::CakeDescribed { spec: CakeSpec { name: name("hello"), images } }).await;
     let spec = NodeSpec {
+        ipv6: Default::default(),
+        matching: Default::default(),
         name: name("n17"),
         network: name("boot"),
         mac: "52:54:00:12:34:56".parse().unwrap(),
@@ -112,6 +114,8 @@ async fn main() {
     let mut feed = engine.feed().subscribe();
     let shutdown = CancellationToken::new();
     let settings = BootSettings {
+        files: None,
+        templates: None,
         http,
         agents: vec![agents],
         ca,

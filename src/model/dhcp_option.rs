@@ -321,7 +321,7 @@ pub fn encode(code: u8, value: &OptionValue) -> Result<Vec<u8>, OptionError> {
         OptionKind::Routes => each(value, |one| text(one)?.parse::<StaticRoute>().ok().map(|route| route.encoded())),
     };
     let pairs = matches!(code, 21 | 33);
-    bytes.filter(|bytes| !bytes.is_empty() && !(pairs && bytes.len() % 8 != 0)).ok_or_else(wrong)
+    bytes.filter(|bytes| !bytes.is_empty() && (!pairs || bytes.len() % 8 == 0)).ok_or_else(wrong)
 }
 
 fn each(value: &OptionValue, encode: impl Fn(&OptionValue) -> Option<Vec<u8>>) -> Option<Vec<u8>> {

@@ -221,8 +221,8 @@ mod tests {
             true => options("ntp-servers", text),
             false => DhcpOptions::default(),
         };
-        let mut state = State::default();
-        state.defaults = Arc::new(Template { options: says(0, "10.0.0.10"), ..Template::default() });
+        let defaults = Arc::new(Template { options: says(0, "10.0.0.10"), ..Template::default() });
+        let mut state = State { defaults, ..State::default() };
         let pool = Template { options: says(4, "10.0.0.14"), ..Template::default() };
         state.pools.insert(name("gpu"), Arc::new(PoolSpec { name: name("gpu"), template: pool }));
         let range = AddressRange::new(Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 9));

@@ -27,7 +27,7 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const HEAD_USUAL_BYTES: usize = 1 << 10;
 
 enum Heard {
-    Head(Head),
+    Head(Box<Head>),
     Nonsense(DecodeError),
     Nothing,
 }
@@ -90,7 +90,7 @@ async fn hear(wire: &mut Wire, buffer: &mut Vec<u8>) -> Heard {
     loop {
         if !buffer.is_empty() {
             match codec::decode(buffer) {
-                Ok(Some(head)) => return Heard::Head(head),
+                Ok(Some(head)) => return Heard::Head(Box::new(head)),
                 Ok(None) => {}
                 Err(error) => return Heard::Nonsense(error),
             }

@@ -146,7 +146,7 @@ mod tests {
     #[tokio::test]
     async fn a_place_that_is_dropped_goes_to_whoever_waits() {
         let gate = Gate::new(Bounds { transfers_max: 1, queue_max: 1 }, WAIT_MAX);
-        let place = gate.enter(client(1)).await.ok().expect("a place");
+        let place = gate.enter(client(1)).await.unwrap_or_else(|_| panic!("there is a place"));
         let waiter = tokio::spawn({
             let gate = Arc::clone(&gate);
             async move { gate.enter(client(2)).await.is_ok() }
@@ -183,7 +183,7 @@ mod tests {
     #[tokio::test]
     async fn who_waits_too_long_is_told_to_come_again() {
         let gate = Gate::new(Bounds { transfers_max: 1, queue_max: 4 }, Duration::from_millis(1));
-        let _place = gate.enter(client(1)).await.ok().expect("a place");
+        let _place = gate.enter(client(1)).await.unwrap_or_else(|_| panic!("there is a place"));
         assert!(gate.enter(client(2)).await.is_err());
         assert_eq!(gate.inner().admission.waiting(), 0);
     }

@@ -111,7 +111,7 @@ impl Bound {
                 () = tokio::time::sleep(pause.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN)) => {
                     if advertiser.due().is_some_and(|due| due <= now()) {
                         advertiser.sent();
-                        self.advertise(described.as_deref()).await;
+                        self.advertise(described.as_ref()).await;
                     }
                 }
                 received = self.socket.recv_from(&mut packet) => match received {
@@ -135,8 +135,8 @@ impl Bound {
     }
 
     /// What the network of this link says of IPv6, if there is one that does.
-    fn described<'a>(&self, state: &'a State) -> Option<&'a Box<NetworkIpv6>> {
-        let of_network = state.networks.values().filter_map(|network| network.ipv6.as_ref());
+    fn described<'a>(&self, state: &'a State) -> Option<&'a NetworkIpv6> {
+        let of_network = state.networks.values().filter_map(|network| network.ipv6.as_deref());
         of_network.into_iter().find(|ipv6| self.addresses.iter().any(|own| ipv6.subnet.contains(*own)))
     }
 

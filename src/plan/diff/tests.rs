@@ -374,7 +374,7 @@ fn nodes_without_an_address_get_one_of_a_range_for_nodes_and_keep_it() {
     let again = diff(&state, &description).unwrap().0;
     assert!(again.is_empty(), "{again:?}");
     description.networks[0].ranges[0].to = from;
-    let mut fresh = State::default();
-    let error = diff(&mut fresh, &description).unwrap_err();
+    let fresh = State::default();
+    let error = diff(&fresh, &description).unwrap_err();
     assert!(matches!(error, ApplyError::NoAddress { .. }), "{error}");
 }

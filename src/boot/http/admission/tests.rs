@@ -87,7 +87,7 @@ proptest! {
         transfers_max in 1usize..5, queue_max in 0usize..8, steps in prop::collection::vec((0usize..6, 0u8..4), 0..300),
     ) {
         let mut table = admission(transfers_max, queue_max);
-        let (mut running, mut waiting): (Vec<(usize, u64)>, Vec<(usize, u64)>) = Default::default();
+        let (mut running, mut waiting) = (Vec::<(usize, u64)>::new(), Vec::<(usize, u64)>::new());
         for (name, (who, what)) in steps.into_iter().enumerate() {
             let name = name as u64;
             match what {
