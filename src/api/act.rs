@@ -126,11 +126,7 @@ pub(super) fn told(goals: &Goals) -> BTreeMap<VarPath, Option<Given>> {
 type Asked = (Vec<Arc<Node>>, Goals, Vec<OperatorEvent>);
 
 /// What a request for goals asks of whom.
-pub(super) fn goal_events(
-    api: &Api,
-    state: &State,
-    request: GoalsRequest,
-) -> Result<Asked, Refusal> {
+pub(super) fn goal_events(api: &Api, state: &State, request: GoalsRequest) -> Result<Asked, Refusal> {
     let GoalsRequest { nodes, goals, even_if_busy, .. } = request;
     if goals.is_empty() {
         return Err(Refusal::invalid("no goal is given; write for instance power=off"));

@@ -219,7 +219,7 @@ fn the_kernel_takes_the_advertised_prefix_for_on_link_and_no_default_route() {
     let site = Site::serve(Vec::new());
     let started = std::time::Instant::now();
     let routes = || site.run("ip -6 route show");
-    while !routes().contains("fd00:99::/64 proto kernel") && !routes().contains("fd00:99::/64 proto ra") {
+    while !routes().contains(&format!("fd00:99::/64 dev {CLIENT_END} ")) {
         assert!(started.elapsed() < PATIENCE, "{}", routes());
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
