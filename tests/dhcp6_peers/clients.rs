@@ -83,7 +83,7 @@ fn dhcpcd_follows_the_advertised_flags_to_its_nodes_address() {
     let configuration = folder.path().join("dhcpcd.conf");
     fs::write(&configuration, "duid ll\nslaac hwaddr\nipv6only\noption rapid_commit\nscript /bin/true\n").unwrap();
     let child = site
-        .command("dhcpcd")
+        .dhcpcd()
         .args(["-B", "-6", "-f"])
         .arg(&configuration)
         .arg(CLIENT_END)

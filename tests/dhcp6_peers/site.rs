@@ -126,6 +126,15 @@ impl Site {
         command
     }
 
+    /// dhcpcd as on its first day: it asks for what it had before, and its helpers outlive it.
+    pub fn dhcpcd(&self) -> Command {
+        let first_day = "mkdir -p /var/lib/dhcpcd /run/dhcpcd && mount -t tmpfs tmpfs /var/lib/dhcpcd \
+                         && mount -t tmpfs tmpfs /run/dhcpcd && exec dhcpcd \"$@\"";
+        let mut command = self.command("unshare");
+        command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", first_day, "dhcpcd"]);
+        command
+    }
+
     /// The same, of which success is expected; what it prints.
     pub fn run(&self, words: &str) -> String {
         let mut words = words.split(' ');

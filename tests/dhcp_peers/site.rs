@@ -266,6 +266,15 @@ impl Site {
         command
     }
 
+    /// dhcpcd as on its first day: it asks for what it had before, and its helpers outlive it.
+    pub fn dhcpcd(&self) -> Command {
+        let first_day = "mkdir -p /var/lib/dhcpcd /run/dhcpcd && mount -t tmpfs tmpfs /var/lib/dhcpcd \
+                         && mount -t tmpfs tmpfs /run/dhcpcd && exec dhcpcd \"$@\"";
+        let mut command = self.command("unshare");
+        command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", first_day, "dhcpcd"]);
+        command
+    }
+
     pub fn run(&self, words: &str) -> Output {
         let mut words = words.split(' ');
         let output = self.command(words.next().unwrap()).args(words).output().unwrap();

@@ -56,7 +56,7 @@ fn dhclient_dhcpcd_and_udhcpc_on_one_unknown_machine_get_one_address() {
         assert!(fact.told.hostname.is_none() || fact.told.network.is_some());
     }
     {
-        let mut dhcpcd = site.command("dhcpcd");
+        let mut dhcpcd = site.dhcpcd();
         dhcpcd.args(["-4", "-B", "-A", "-c", "/bin/true", CLIENT_END]).stdout(Stdio::null()).stderr(Stdio::null());
         let _client = Running(dhcpcd.spawn().unwrap());
         let fact = appliance.exchange(leased_to_a_stranger);
