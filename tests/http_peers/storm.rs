@@ -58,7 +58,7 @@ fn narrow(transfers_max: usize, queue_max: usize) -> impl FnOnce(&std::path::Pat
 #[test]
 fn four_hundred_clients_at_once_all_get_the_image_and_a_boot_goes_on_meanwhile() {
     const CLIENTS: u32 = 400;
-    let appliance = Appliance::start_with(Ipv4Addr::LOCALHOST, narrow(4, 100));
+    let appliance = Appliance::start_with(Ipv4Addr::LOCALHOST, narrow(2, 4));
     let image = appliance.put_image(&content(IMAGE_BYTES));
     let path = format!("/images/{}/blob", image.hex());
     let (sent_away, began) = (Arc::new(AtomicUsize::new(0)), Arc::new(Barrier::new(CLIENTS as usize + 1)));
